@@ -1,0 +1,23 @@
+"""Bijectors over images `[H, W, C]`, usable alone, with TFP and with one another."""
+
+from lcma_tf.bijectors.base import ForeignBijector, ImageBijector
+from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
+from lcma_tf.bijectors.chain import FlowLayer, ImageChain
+from lcma_tf.bijectors.coupling import AffineCoupling
+from lcma_tf.bijectors.pixel import PixelLogit, dequantize
+from lcma_tf.bijectors.split import LikelihoodContributionSplit
+from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
+
+__all__ = [
+    "AffineCoupling",
+    "FlowLayer",
+    "ForeignBijector",
+    "ImageBijector",
+    "ImageChain",
+    "InFlowBatchNorm",
+    "LikelihoodContributionSplit",
+    "PixelLogit",
+    "Squeeze",
+    "Squeezed",
+    "dequantize",
+]

@@ -1,0 +1,117 @@
+"""Batch normalization as a layer of the flow, its log-det counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.bijectors.base import ImageBijector, checked_mask
+from lcma_tf.replicas import replica_mean
+
+__all__ = ["InFlowBatchNorm"]
+
+
+class InFlowBatchNorm(ImageBijector):
+    """Normalizes, channel by channel, the positions that a coupling has just changed.
+
+        inverse    x[~mask] = (y[~mask] - mean) / sqrt(variance + epsilon)      x[mask] = y[mask]
+        forward    y[~mask] = x[~mask] * sqrt(variance + epsilon) + mean        y[mask] = x[mask]
+        log-det    inverse: -0.5 log(variance + epsilon) at ~mask, 0 elsewhere (nats)
+
+    With `training=True`, `inverse` normalizes by the moments of the batch (of all replicas together),
+    lets gradients through them, and moves the moving ones: `moving = momentum * moving +
+    (1 - momentum) * batch`. Otherwise, and always in `forward`, the moving moments are used: a pure
+    function of the image. `forward` with `training=True` is refused, since no batch of latents
+    has the moments of the batch of data that it came from.
+
+    Source: Dinh et al. 2016, section 3.7 and appendix E. Shapes: `[..., h, w, c]`.
+
+    Args:
+        mask: bool array `[h, w, c]`, True = untouched, as in the coupling before; not all True.
+        moments: `changed`: over the changed positions. `all`: over all positions, with zeros at the
+            untouched ones, as the RealNVP program takes them; under a checkerboard that halves the
+            variance, and the changed half leaves with a variance of about 2.
+        moving_mean, moving_variance: variables `[c]`, for an owner that keeps them elsewhere (a Keras
+            model); None = made here.
+        epsilon: added to the variance.
+        dtype: of the variables made here.
+
+    Raises:
+        ValueError: a bad `mask` or `moments`, or `forward(training=True)`.
+    """
+
+    def __init__(
+        self,
+        mask: np.ndarray,
+        moments: str = "changed",
+        moving_mean: tf.Variable | None = None,
+        moving_variance: tf.Variable | None = None,
+        epsilon: float = 1e-4,
+        dtype: tf.DType = tf.float32,
+        name: str = "in_flow_batch_norm",
+    ):
+        mask = checked_mask(mask)
+        if mask.all():
+            raise ValueError("`mask` must leave some positions to normalize; got all True.")
+        if moments not in ("changed", "all"):
+            raise ValueError(f"`moments` must be 'changed' or 'all'; got {moments!r}.")
+        super().__init__(mask.shape, name=name)
+        channels = mask.shape[-1]
+        if moving_mean is None:
+            moving_mean = tf.Variable(tf.zeros(channels, dtype), trainable=False, name="mean")
+        if moving_variance is None:
+            moving_variance = tf.Variable(tf.ones(channels, dtype), trainable=False, name="variance")
+        self.moving_mean = moving_mean
+        self.moving_variance = moving_variance
+        self._epsilon = epsilon
+        self._changed = ~mask
+        # What each changed position weighs in the mean over an image, and the zeros together.
+        num_positions = np.maximum(np.count_nonzero(~mask, axis=(0, 1)), 1)
+        self._zeros_share = np.zeros(channels)
+        if moments == "all":
+            num_positions = np.full(channels, mask.shape[0] * mask.shape[1])
+            self._zeros_share = mask.mean(axis=(0, 1))
+        self._weights = np.where(mask, 0.0, 1.0 / num_positions)
+
+    def _inverse_and_terms(self, y, training=False, momentum=0.9, **kwargs):
+        if training:
+            mean, variance = self._batch_moments(y)
+            _move(self.moving_mean, mean, momentum)
+            _move(self.moving_variance, variance, momentum)
+        else:
+            mean = tf.convert_to_tensor(self.moving_mean)
+            variance = tf.convert_to_tensor(self.moving_variance)
+        mean, log_std = self._at_changed(mean, variance, y.dtype)
+        return (y - mean) * tf.exp(-log_std), tf.broadcast_to(-log_std, tf.shape(y))
+
+    def _forward_and_terms(self, x, training=False, **kwargs):
+        if training:
+            raise ValueError(
+                f"{self.name}: `forward` has no training mode: it always uses the moving moments; "
+                "got training=True."
+            )
+        mean, log_std = self._at_changed(
+            tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance), x.dtype
+        )
+        return x * tf.exp(log_std) + mean, tf.broadcast_to(log_std, tf.shape(x))
+
+    def _at_changed(self, mean, variance, dtype):
+        """Mean and log standard deviation over the image `[h, w, c]`, zero where nothing changes."""
+        changed = tf.constant(self._changed, dtype)
+        log_std = 0.5 * tf.math.log(tf.cast(variance, dtype) + self._epsilon)
+        return tf.cast(mean, dtype) * changed, log_std * changed
+
+    def _batch_moments(self, y):
+        weights = tf.constant(self._weights, y.dtype)
+        zeros_share = tf.constant(self._zeros_share, y.dtype)
+        mean = tf.reduce_mean(tf.reduce_sum(y * weights, [1, 2]), 0)
+        (mean,) = replica_mean([mean])
+        squares = tf.reduce_sum(tf.square(y - mean) * weights, [1, 2])
+        variance = tf.reduce_mean(squares, 0) + zeros_share * tf.square(mean)
+        (variance,) = replica_mean([variance])
+        return mean, variance
+
+
+def _move(moving: tf.Variable, batch: tf.Tensor, momentum: float | tf.Tensor) -> None:
+    batch = tf.cast(tf.stop_gradient(batch), moving.dtype)
+    moving.assign_sub((moving - batch) * tf.cast(1.0 - momentum, moving.dtype))

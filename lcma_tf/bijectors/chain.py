@@ -1,0 +1,99 @@
+"""Bijectors one after the other, their terms summed dimension by dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lcma_tf.bijectors.base import ImageBijector, as_image_bijector, tfb
+
+__all__ = ["FlowLayer", "ImageChain"]
+
+
+class ImageChain(ImageBijector):
+    """Composition in TFP's order: the last of `bijectors` is next to the latents.
+
+        forward    y = bijectors[0].forward(... bijectors[-1].forward(x))
+        inverse    x = bijectors[-1].inverse(... bijectors[0].inverse(y))
+        log-det    the terms of all, added dimension by dimension (nats)
+
+    Unlike `tfb.Chain` it keeps the terms apart by dimension. Shapes: `[..., H, W, C]` throughout.
+
+    Args:
+        bijectors: at least one; foreign ones are accepted (`ForeignBijector`).
+        event_shape: `(H, W, C)`.
+    """
+
+    def __init__(
+        self,
+        bijectors: Sequence[tfb.Bijector],
+        event_shape: tuple[int, int, int],
+        name: str | None = None,
+    ):
+        super().__init__(event_shape, name=name)
+        self._bijectors = [as_image_bijector(bijector, event_shape) for bijector in bijectors]
+        if not self._bijectors:
+            raise ValueError("`bijectors` must hold at least one bijector; got none.")
+
+    def _forward_and_terms(self, x, **kwargs):
+        value, terms = x, []
+        for bijector in reversed(self._bijectors):
+            value, term = bijector._forward_and_terms(value, **kwargs)
+            terms.append(term)
+        return value, sum(terms[1:], terms[0])
+
+    def _inverse_and_terms(self, y, **kwargs):
+        value, terms = y, []
+        for bijector in self._bijectors:
+            value, term = bijector._inverse_and_terms(value, **kwargs)
+            terms.append(term)
+        return value, sum(terms[1:], terms[0])
+
+
+class FlowLayer(ImageBijector):
+    """One flow layer, then the rest of the flow: where one entry of equation 9's sum ends.
+
+        forward    y = layer.forward(rest.forward(x))
+        inverse    x = rest.inverse(layer.inverse(y))
+        log-det    the terms of both (nats); `inverse_and_layer_terms` keeps them apart
+
+    A multi-scale flow is these, nested: `rest` is a `LikelihoodContributionSplit` (or, where nothing
+    exits, a `Squeezed`) around the next `FlowLayer`.
+
+    Args:
+        layer: the bijector of this layer, events `event_shape`.
+        rest: the bijector of all later layers, in the same coordinates; None = this is the last.
+        event_shape: `(H, W, C)`.
+    """
+
+    def __init__(
+        self,
+        layer: tfb.Bijector,
+        rest: tfb.Bijector | None,
+        event_shape: tuple[int, int, int],
+        name: str | None = None,
+    ):
+        super().__init__(event_shape, name=name)
+        self._layer = as_image_bijector(layer, event_shape)
+        self._rest = None if rest is None else as_image_bijector(rest, event_shape)
+
+    def inverse_and_layer_terms(self, y, **kwargs):
+        """Data `[N, H, W, C]` -> (latents, [terms of layer 1, layer 2, ...]), all of that shape."""
+        return self._inverse_and_layer_terms(y, **kwargs)
+
+    def _forward_and_terms(self, x, **kwargs):
+        if self._rest is None:
+            return self._layer._forward_and_terms(x, **kwargs)
+        hidden, rest_terms = self._rest._forward_and_terms(x, **kwargs)
+        y, terms = self._layer._forward_and_terms(hidden, **kwargs)
+        return y, terms + rest_terms
+
+    def _inverse_and_terms(self, y, **kwargs):
+        x, layers = self._inverse_and_layer_terms(y, **kwargs)
+        return x, sum(layers[1:], layers[0])
+
+    def _inverse_and_layer_terms(self, y, **kwargs):
+        hidden, terms = self._layer._inverse_and_terms(y, **kwargs)
+        if self._rest is None:
+            return hidden, [terms]
+        x, later = self._rest._inverse_and_layer_terms(hidden, **kwargs)
+        return x, [terms, *later]

@@ -1,0 +1,104 @@
+"""The affine coupling: what the mask keeps decides how the rest is scaled and shifted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.bijectors.base import ImageBijector, checked_mask
+
+__all__ = ["AffineCoupling"]
+
+Conditioner = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+
+
+class AffineCoupling(ImageBijector):
+    """Affine coupling of RealNVP under any boolean mask, True = unchanged and conditions the rest.
+
+        shift, log_scale = conditioner(kept)
+        forward    y[~mask] = x[~mask] * exp(-log_scale) - shift       y[mask] = x[mask]
+        inverse    x[~mask] = (y[~mask] + shift) * exp(log_scale)      x[mask] = y[mask]
+        log-det    inverse: log_scale at ~mask, 0 elsewhere; forward: its negative (nats)
+
+    Note the direction: `log_scale` maps data to latents, as in the RealNVP program; TFP's own RealNVP
+    says `y = x * exp(log_scale) + shift`. Shapes: x, y and terms `[..., h, w, c]`.
+
+    Two kinds of mask, told apart by themselves. One that is the same at every pixel selects *channels*:
+    `kept` is `[N, h, w, number kept]`, and the conditioner returns the changed channels alone. Any
+    other (a checkerboard) selects *pixels*: `kept` is the whole image with zeros at the changed
+    positions, and the conditioner returns all channels, of which those at unchanged positions are
+    dropped.
+
+    Source: Dinh et al. 2016, sections 3.2 and 3.4, equations 7 and 8.
+
+    Args:
+        mask: bool array `[h, w, c]` with at least one True and one False.
+        conditioner: callable `kept, **kwargs -> (shift, log_scale)`: a Keras layer, a `tf.Module` or a
+            plain function. It runs once in either direction. Variables of a Keras layer appear among
+            this bijector's own.
+
+    Raises:
+        ValueError: `mask` is no such array, or keeps or changes everything.
+    """
+
+    def __init__(self, mask: np.ndarray, conditioner: Conditioner, name: str = "affine_coupling"):
+        mask = checked_mask(mask)
+        if mask.all() or not mask.any():
+            raise ValueError(
+                "`mask` must keep some positions and change others; "
+                f"got {np.count_nonzero(mask)} of {mask.size} True."
+            )
+        super().__init__(mask.shape, name=name)
+        self.mask = mask.copy()
+        self.mask.setflags(write=False)
+        # Not tracked: a Keras layer reachable from a SavedModel is saved broken (every run fails).
+        self._conditioner: Conditioner = self._no_dependency(conditioner)
+        self._conditioner_variables = tf_variables(conditioner)
+        self._selects_channels = bool((mask == mask[:1, :1]).all())
+
+    def _forward_and_terms(self, x, **kwargs):
+        shift, log_scale = self._shift_and_log_scale(x, **kwargs)
+        return x * tf.exp(-log_scale) - shift, -log_scale
+
+    def _inverse_and_terms(self, y, **kwargs):
+        shift, log_scale = self._shift_and_log_scale(y, **kwargs)
+        return (y + shift) * tf.exp(log_scale), log_scale
+
+    def _shift_and_log_scale(self, images, **kwargs):
+        """Both over the whole image `[N, h, w, c]`, zero where the mask is True."""
+        if not self._selects_channels:
+            kept = tf.constant(self.mask, images.dtype)
+            shift, log_scale = self._conditioner(images * kept, **kwargs)
+            return shift * (1 - kept), log_scale * (1 - kept)
+        kept_channels = self.mask[0, 0]
+        shift, log_scale = self._conditioner(_take(images, kept_channels), **kwargs)
+        return _put(shift, kept_channels), _put(log_scale, kept_channels)
+
+
+def tf_variables(network: Any) -> list[tf.Variable]:
+    """The variables of a Keras layer as TensorFlow sees them; none for anything else.
+
+    A bijector is a `tf.Module`, and to one Keras 3's own variables are invisible.
+    """
+    variables = [getattr(v, "value", None) for v in getattr(network, "variables", ())]
+    return [v for v in variables if isinstance(v, tf.Variable)]
+
+
+def _take(images: tf.Tensor, channels: np.ndarray) -> tf.Tensor:
+    indices = np.flatnonzero(channels)
+    if indices[-1] - indices[0] + 1 == indices.size:
+        return images[..., indices[0] : indices[-1] + 1]
+    return tf.gather(images, indices, axis=-1)
+
+
+def _put(changed: tf.Tensor, kept_channels: np.ndarray) -> tf.Tensor:
+    """Puts the channels that are False in `kept_channels` in their places, zeros in the others."""
+    indices = np.flatnonzero(~kept_channels)
+    before, after = int(indices[0]), int(kept_channels.size - 1 - indices[-1])
+    if indices.size + before + after == kept_channels.size:
+        return tf.pad(changed, [[0, 0], [0, 0], [0, 0], [before, after]])
+    place = np.where(kept_channels, indices.size, np.cumsum(~kept_channels) - 1)
+    return tf.gather(tf.pad(changed, [[0, 0], [0, 0], [0, 0], [0, 1]]), place, axis=-1)

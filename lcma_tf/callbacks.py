@@ -1,0 +1,136 @@
+"""What training needs beyond Keras' own callbacks: speed on the bar, an early stop, a safe resume."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Sequence
+
+import keras
+
+__all__ = ["NonFiniteError", "Resume", "StopAtNonFinite", "TrainingProgress", "read_history"]
+
+
+class NonFiniteError(ArithmeticError):
+    """A log-density was not finite; the message says in which part of the flow, and what to try."""
+
+
+class TrainingProgress(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar, with bits/dim and images/s and nothing else.
+
+    Args:
+        batch_size: images a step, over all replicas.
+    """
+
+    def __init__(self, batch_size: int):
+        super().__init__()
+        self._batch_size = batch_size
+        self._started = 0.0
+        self._first_batch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self._started = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        if not self._started:  # The first batch of an epoch may trace the step: no measure of speed.
+            self._started, self._first_batch = now, batch
+        shown = {"bits/dim": float(logs["bits_per_dim"])}
+        if batch > self._first_batch:
+            seconds = now - self._started
+            shown["images/s"] = self._batch_size * (batch - self._first_batch) / seconds
+        super().on_train_batch_end(batch, shown)
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown = {"bits/dim": logs["bits_per_dim"]}
+        if "val_bits_per_dim" in logs:
+            shown["validation bits/dim"] = logs["val_bits_per_dim"]
+        super().on_epoch_end(epoch, shown)
+
+
+class StopAtNonFinite(keras.callbacks.Callback):
+    """Ends training at the first log-density that is not finite, before anything is saved with it.
+
+    Args:
+        part_names: the parts of the log-density, `FlowModel.part_names`.
+
+    Raises:
+        NonFiniteError: from `on_train_batch_end` or `on_epoch_end`.
+    """
+
+    def __init__(self, part_names: Sequence[str]):
+        super().__init__()
+        # In the order of the computation, from the data to the latents: the first one is the cause.
+        self._parts = ["pixel", *(n for n in part_names if n not in ("pixel", "latent")), "latent"]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check(logs, "", f"step {int(self.model.optimizer.iterations)}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, "val_", f"the validation after step {int(self.model.optimizer.iterations)}")
+
+    def _check(self, logs, prefix, when):
+        for part in self._parts:
+            value = float(logs.get(prefix + part, 0.0))
+            if not math.isfinite(value):
+                where = {
+                    "pixel": "the pixel transform",
+                    "latent": "the latent density",
+                }.get(part, f"flow layer {part.removeprefix('layer_')}")
+                raise NonFiniteError(
+                    f"The log-density of {where} became {value} at {when}. Try a lower "
+                    "--learning_rate, more --warmup_steps, a smaller --clip_norm or a larger "
+                    "--batch_size; the last checkpoint before is kept."
+                )
+
+
+class Resume(keras.callbacks.BackupAndRestore):
+    """`BackupAndRestore` that knows its place by the optimizer's step, and survives a torn file.
+
+    Keras writes weights and epoch number in two files one after the other, and a kill can fall between
+    or inside them. Here the weights, which hold the optimizer and its step, decide alone; a torn file
+    gives way to the one before. Since the position in the data follows from the step, `restore` is
+    called before `fit`.
+
+    Args:
+        backup_dir: where the last two states are.
+    """
+
+    def __init__(self, backup_dir: str):
+        super().__init__(backup_dir, double_checkpoint=True, delete_checkpoint=False)
+
+    def restore(self, model: keras.Model) -> int:
+        """Loads the last whole state into `model`; returns the number of steps it has done, or 0."""
+        self.set_model(model)
+        try:
+            super().on_train_begin()
+        except OSError:  # Torn, and there is none before: it was the first.
+            return 0
+        model._initial_epoch = 0  # `fit` is told where to begin.
+        return int(model.optimizer.iterations)
+
+    def on_train_begin(self, logs=None):
+        pass  # Done by `restore`.
+
+
+def read_history(path: str | os.PathLike[str], num_epochs: int | None = None) -> list[dict]:
+    """Reads what `CSVLogger` wrote, of the first `num_epochs` epochs; [] if there is no file.
+
+    A run that was killed may have logged an epoch that it has to do again: a later line for the same
+    epoch wins, and a torn last line is left out.
+    """
+    if not os.path.exists(path):
+        return []
+    by_epoch = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            try:
+                values = {name: float(value) for name, value in row.items()}
+            except (TypeError, ValueError):
+                continue
+            if num_epochs is None or values["epoch"] < num_epochs:
+                by_epoch[values["epoch"]] = values
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]

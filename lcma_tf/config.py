@@ -1,0 +1,202 @@
+"""The frozen descriptions of a flow and of a run. Plain Python; every rule on values is here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+from lcma_tf.factorization import SPLIT_RULES
+
+__all__ = ["ConfigError", "FlowConfig", "TrainConfig"]
+
+
+class ConfigError(ValueError):
+    """A value that breaks a rule; the message names the field, the rule and the value."""
+
+
+def _require(condition: bool, name: str, rule: str, value: Any) -> None:
+    if not condition:
+        raise ConfigError(f"`{name}` must be {rule}; got {value!r}.")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_ints(config: Any, minimum: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(_is_int(value) and value >= minimum, name, f"an integer >= {minimum}", value)
+
+
+class _DictConfig:
+    """`to_dict` and `from_dict` for the frozen configs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON form: the fields by name."""
+        return dataclasses.asdict(self)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. An unknown field is an error."""
+        known = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+        unknown = sorted(set(values) - known)
+        _require(not unknown, cls.__name__, f"made of the fields {sorted(known)}", unknown)
+        return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowConfig(_DictConfig):
+    """What a flow is: enough, with a `Factorization`, to build it.
+
+    The defaults are the CIFAR-10 architecture of the paper, with two choices of our own that the
+    README's table explains: `pixel_transform` and `batch_norm_moments`.
+
+    Args:
+        image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
+        flow: the kind of flow, `realnvp`.
+        num_scales: number of flow layers K, the last included; K - 1 splits.
+        base_dim: width of the first level's conditioners; doubled at each level, and again in the
+            channel couplings (Dinh et al. 2016).
+        num_residual_blocks: of every conditioner.
+        alpha: logit bound of the pixel transform, in (0, 0.5).
+        pixel_transform: `two_sided`, `logit(alpha + (1 - 2 alpha) y / 256)`, or `one_sided`,
+            `logit(alpha + (1 - alpha) y / 256)`.
+        batch_norm_moments: moments of the in-flow batch norm over the `changed` half, or over `all`
+            positions with zeros at the unchanged ones, as the RealNVP program does.
+        weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
+            checkerboard couplings' scales, added to nats per image.
+        seed: initial weights and training noise.
+
+    Raises:
+        ConfigError: a field breaks its rule.
+    """
+
+    image_shape: tuple[int, int, int] = (32, 32, 3)
+    flow: str = "realnvp"
+    num_scales: int = 2
+    base_dim: int = 64
+    num_residual_blocks: int = 8
+    alpha: float = 0.05
+    pixel_transform: str = "two_sided"
+    batch_norm_moments: str = "changed"
+    weight_scale_l2: float = 5e-5
+    seed: int = 0
+
+    def __post_init__(self):
+        shape = self.image_shape
+        fits = isinstance(shape, tuple | list) and len(shape) == 3
+        fits = fits and all(_is_int(size) and size >= 1 for size in shape)
+        _require(fits, "image_shape", "(height, width, channels), all positive integers", shape)
+        object.__setattr__(self, "image_shape", tuple(shape))
+        _require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
+        _require_ints(self, 0, "seed")
+        _require(self.flow in ("realnvp",), "flow", "'realnvp'", self.flow)
+        divisor = 2 ** (self.num_scales - 1)
+        height, width, _ = self.image_shape
+        _require(
+            height % divisor == 0 and width % divisor == 0,
+            "num_scales",
+            "such that height and width of the images are divisible by 2**(num_scales - 1)",
+            f"num_scales={self.num_scales} for image_shape={self.image_shape}",
+        )
+        _require(
+            (height // divisor) * (width // divisor) >= 2,
+            "num_scales",
+            "small enough to leave at least two pixels at the last scale (a checkerboard needs both "
+            "colours)",
+            f"num_scales={self.num_scales} for image_shape={self.image_shape}",
+        )
+        _require(
+            _is_finite(self.alpha) and 0 < self.alpha < 0.5, "alpha", "in (0, 0.5)", self.alpha
+        )
+        for name, allowed in (
+            ("pixel_transform", ("two_sided", "one_sided")),
+            ("batch_norm_moments", ("changed", "all")),
+        ):
+            value = getattr(self, name)
+            _require(value in allowed, name, f"one of {', '.join(allowed)}", value)
+        _require(
+            _is_finite(self.weight_scale_l2) and self.weight_scale_l2 >= 0,
+            "weight_scale_l2",
+            "a finite number >= 0",
+            self.weight_scale_l2,
+        )
+
+    @property
+    def num_dimensions(self) -> int:
+        """H * W * C: what bits/dim divides by."""
+        return math.prod(self.image_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(_DictConfig):
+    """What a run does: data, rule, budget, optimizer. Together with `FlowConfig` it fixes the result.
+
+    Args:
+        dataset: name of the data set (`lcma_tf.data`).
+        data_dir: where it is, or is prepared; None = the default of its source.
+        image_size: side to which an image folder is cropped and resized; None = as it is.
+        split_rule: one of `lcma_tf.factorization.SPLIT_RULES`.
+        factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
+        train_steps: optimizer steps of the training.
+        pretrain_steps: optimizer steps of the pretraining; None = as many as `train_steps`.
+        batch_size: images a step, over all devices.
+        learning_rate: of Adam; the peak one, if the schedule is not constant.
+        learning_rate_schedule: `constant` (the paper's) or `cosine` (decays to zero).
+        warmup_steps: linear warm-up before the schedule.
+        clip_norm: global norm at which gradients of nats per image are clipped.
+        flip: mirror training images at random.
+        steps_per_epoch: steps between validations, checkpoints and lines of the history.
+        seed: order of the data, noise, initial weights, the random rule.
+
+    Raises:
+        ConfigError: a field breaks its rule.
+    """
+
+    dataset: str = "photo_patches"
+    data_dir: str | None = None
+    image_size: int | None = None
+    split_rule: str = "lcma"
+    factorization_path: str | None = None
+    train_steps: int = 10_000
+    pretrain_steps: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    learning_rate_schedule: str = "constant"
+    warmup_steps: int = 0
+    clip_norm: float = 100.0
+    flip: bool = False
+    steps_per_epoch: int = 1_000
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.pretrain_steps is None:
+            object.__setattr__(self, "pretrain_steps", self.train_steps)
+        _require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
+        _require_ints(
+            self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch"
+        )
+        _require_ints(self, 0, "warmup_steps", "seed")
+        if self.image_size is not None:
+            _require_ints(self, 1, "image_size")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            _require(_is_finite(value) and value > 0, name, "a finite number > 0", value)
+        for name, allowed in (
+            ("split_rule", SPLIT_RULES),
+            ("learning_rate_schedule", ("constant", "cosine")),
+        ):
+            value = getattr(self, name)
+            _require(value in allowed, name, f"one of {', '.join(allowed)}", value)
+        for name in ("train_steps", "pretrain_steps"):
+            steps = getattr(self, name)
+            _require(
+                self.warmup_steps < steps, "warmup_steps", f"less than {name}={steps}", self.warmup_steps
+            )

@@ -1,0 +1,15 @@
+"""Image data: sets by name, batches by step, and what image codecs need for the same pixels."""
+
+from lcma_tf.data.codecs import codec_bits_per_dim
+from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.pipeline import evaluation_batches, training_batches
+from lcma_tf.data.sources import load
+
+__all__ = [
+    "DataError",
+    "ImageData",
+    "codec_bits_per_dim",
+    "evaluation_batches",
+    "load",
+    "training_batches",
+]

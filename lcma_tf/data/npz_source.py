@@ -1,0 +1,70 @@
+"""Images from one `.npz` file with the arrays `train`, `validation` and `test`.
+
+Nothing in the file is unpickled, so a file from a stranger cannot run code.
+"""
+
+import os
+import zipfile
+import zlib
+
+import numpy as np
+
+from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+
+# What NumPy and zipfile raise on a file that is cut short, overwritten or not an archive at all.
+_TORN = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+def load_npz(path: str, data_dir: str | None = None, image_size: int | None = None) -> ImageData:
+    """Reads uint8 `[N, H, W, C]` splits; arrays of other names are left alone.
+
+    Args:
+        path: the file; `~` is expanded.
+        data_dir: not used, the path says it all.
+        image_size: if given, the images must be of this height and width already.
+
+    Raises:
+        DataError: no such file, not an archive, a split missing, torn or pickled, or arrays that
+            `ImageData` refuses.
+    """
+    del data_dir
+    name = f"npz:{path}"
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise DataError(f"{name}: must name an existing .npz file; there is no file {path!r}")
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except _TORN as error:
+        raise DataError(
+            f"{name}: must be a whole .npz archive; opening it failed: {error}"
+        ) from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise DataError(f"{name}: must be an .npz archive of named arrays; got a single array")
+    with archive:
+        missing = [split for split in SPLITS if split not in archive.files]
+        if missing:
+            raise DataError(
+                f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
+                f"found {', '.join(archive.files) or 'none'}"
+            )
+        data = ImageData(name, *(_read_split(archive, name, split) for split in SPLITS))
+    if image_size is not None and data.image_shape[:2] != (image_size, image_size):
+        raise DataError(
+            f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "
+            f"taken as they are; got {list(data.image_shape)}"
+        )
+    return data
+
+
+def _read_split(archive, name: str, split: str) -> np.ndarray:
+    try:
+        return archive[split]
+    except _TORN as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{name}: `{split}` must be a plain uint8 array; got pickled Python objects, "
+                "which are not loaded"
+            ) from error
+        raise DataError(
+            f"{name}: `{split}` must be readable; reading it failed: {error}"
+        ) from error

@@ -1,0 +1,92 @@
+"""Batches as a pure function of (seed, step), so that a resumed run sees what it would have seen.
+
+Only indices are shuffled and skipped; an image is touched in the step that uses it. Epoch `e` takes
+steps `e * (n // batch_size)` and on, in a permutation that depends on the seed and `e` alone.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.data.image_data import DataError
+
+
+def training_batches(
+    images: np.ndarray, batch_size: int, seed: int, start_step: int = 0, flip: bool = False
+) -> tf.data.Dataset:
+    """Endless shuffled batches; the last partial batch of an epoch is dropped.
+
+    Args:
+        images: uint8 `[n, H, W, C]`, held in main memory.
+        batch_size: images a batch, over all replicas; at most `n`.
+        seed: chooses the permutations and flips.
+        start_step: the first batch's step. `training_batches(..., start_step=s)` gives what
+            `training_batches(...)` gives from its batch `s` on, at no cost for the steps skipped.
+        flip: mirror each image left to right with probability 1/2.
+
+    Returns:
+        A dataset of infinite cardinality with elements uint8 `[batch_size, H, W, C]`. It may be
+        given to `MirroredStrategy.experimental_distribute_dataset`.
+
+    Raises:
+        DataError: images of another type or rank, fewer than `batch_size` of them, or a negative
+            `start_step`.
+    """
+    _check(images, batch_size)
+    steps_per_epoch = len(images) // batch_size
+    if steps_per_epoch == 0:
+        raise DataError(
+            f"`batch_size` must be at most the number of images, {len(images)}; got {batch_size}"
+        )
+    if start_step < 0:
+        raise DataError(f"`start_step` must not be negative; got {start_step}")
+    # Two streams of random numbers, lest an image's flip tell of its place in the shuffle.
+    shuffle_seed, flip_seed = tf.unstack(
+        tf.random.experimental.stateless_split(tf.constant([seed, 0], tf.int64), num=2)
+    )
+    with tf.device("CPU:0"):  # Left to itself, TensorFlow would put the whole set on the GPU.
+        pixels = tf.constant(images)
+
+    def epoch_indices(epoch):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(images)), tf.random.experimental.stateless_fold_in(shuffle_seed, epoch)
+        )
+        batches = tf.reshape(order[: steps_per_epoch * batch_size], [steps_per_epoch, batch_size])
+        return tf.data.Dataset.from_tensor_slices(batches)
+
+    def batch_at(step, indices):
+        batch = tf.gather(pixels, indices)
+        if flip:
+            step_seed = tf.random.experimental.stateless_fold_in(flip_seed, step)
+            mirrored = tf.random.stateless_uniform([batch_size, 1, 1, 1], step_seed) < 0.5
+            batch = tf.where(mirrored, tf.reverse(batch, axis=[2]), batch)
+        return tf.ensure_shape(batch, [batch_size, *images.shape[1:]])
+
+    indices = tf.data.Dataset.counter(start_step // steps_per_epoch).flat_map(epoch_indices)
+    indices = indices.skip(start_step % steps_per_epoch)
+    batches = indices.enumerate(start_step).map(
+        batch_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Every image once and in order: uint8 `[batch_size, H, W, C]`, the last batch smaller.
+
+    Raises:
+        DataError: images of another type or rank, or a `batch_size` below 1.
+    """
+    _check(images, batch_size)
+    with tf.device("CPU:0"):
+        dataset = tf.data.Dataset.from_tensor_slices(images)
+    return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _check(images: np.ndarray, batch_size: int) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise DataError(
+            "`images` must be a uint8 array of shape [N, H, W, C]; "
+            f"got {images.dtype} {list(images.shape)}"
+        )
+    if batch_size < 1:
+        raise DataError(f"`batch_size` must be at least 1; got {batch_size}")

@@ -1,0 +1,240 @@
+"""The residual network of the original RealNVP couplings, on few and plain TensorFlow ops."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.networks.normalization import EPSILON, normalize_by_batch
+
+__all__ = ["ResidualConditioner"]
+
+
+@keras.saving.register_keras_serializable("lcma_tf")
+class ResidualConditioner(keras.layers.Layer):
+    """From what a coupling keeps to the shift and log-scale of what it changes.
+
+    Input -> batch norm (doubled where `pixel_mask` is given: half of its input is zeros) ->
+    concat(x, -x) and the mask -> relu -> 3x3 conv -> `num_residual_blocks` pre-activation blocks (batch
+    norm, relu, 3x3 conv, batch norm, relu, 3x3 conv, add). The first conv's output and every block's
+    pass a 1x1 conv into one sum -> batch norm, relu -> 1x1 conv -> (shift, raw);
+    `log_scale = scale * tanh(raw)` with one learned scalar `scale`.
+
+    All convolutions are weight-normalized over (height, width, input channels); block outputs, skips
+    and the last conv have a learned magnitude; all but the first conv of a block have a bias. Batch
+    norms have a trained beta and no gamma. `training=True` uses the moments of the batch and moves the
+    moving ones by `momentum`; otherwise the moving ones are used.
+
+    Weights of like layers are *stacked* in one variable (all 3x3 kernels of the blocks, all betas, ...),
+    so that weight normalization, gradient clipping and Adam are a few large ops instead of hundreds of
+    small ones: 17 variables a network whatever its depth.
+
+    Source: Dinh et al. 2016, sections 3.3, 3.7 and 4.1, and its program's constants.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of shift and of log_scale.
+        width: channels inside.
+        num_residual_blocks: at least 1.
+        pixel_mask: bool `[h, w, m]` appended to the input, for couplings that mask pixels; or None.
+        initial_scale: first value of `scale`.
+        magnitude_l2: L2 coefficient (no 1/2) on the magnitudes, and on `scale` where a pixel mask is
+            given, as in the program; reaches the loss through Keras.
+        seed: of the initial weights.
+
+    Call arguments:
+        kept: `[N, h, w, in_channels]`.
+        training: Python bool.
+        momentum: of the moving moments.
+
+    Output: (shift, log_scale), each `[N, h, w, out_channels]`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        num_residual_blocks: int,
+        pixel_mask: np.ndarray | None = None,
+        initial_scale: float = 1.0,
+        magnitude_l2: float = 5e-5,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.width = width
+        self.num_residual_blocks = num_residual_blocks
+        self.pixel_mask = None if pixel_mask is None else np.asarray(pixel_mask, bool)
+        self.initial_scale = initial_scale
+        self.magnitude_l2 = magnitude_l2
+        self.seed = seed
+        mask_channels = 0 if self.pixel_mask is None else self.pixel_mask.shape[-1]
+        seeds = np.random.SeedSequence(seed).generate_state(4)
+        blocks, convs = num_residual_blocks, 2 * num_residual_blocks
+
+        self.scale = self._add(
+            "scale",
+            (),
+            keras.initializers.Constant(initial_scale),
+            regularized=self.pixel_mask is not None,
+        )
+        self.input_moments = self._add_moments("input", (in_channels,))
+        self.input_beta = self._add("input_beta", (in_channels,))
+        self.input_kernel = self._add_kernel(
+            "input_kernel", (3, 3, 2 * in_channels + mask_channels, width), seeds[0]
+        )
+        self.input_bias = self._add("input_bias", (width,))
+        # One batch norm before each conv of the blocks, and one before the last conv.
+        self.moments = self._add_moments("hidden", (convs + 1, width))
+        self.beta = self._add("beta", (convs + 1, width))
+        self.block_kernels = self._add_kernel("block_kernels", (convs, 3, 3, width, width), seeds[1])
+        self.block_magnitude = self._add_magnitude("block_magnitude", (blocks, width), 9)
+        self.block_bias = self._add("block_bias", (blocks, width))
+        self.skip_kernels = self._add_kernel(
+            "skip_kernels", (blocks + 1, 1, 1, width, width), seeds[2]
+        )
+        self.skip_magnitude = self._add_magnitude("skip_magnitude", (blocks + 1, width), 1)
+        self.skip_bias = self._add("skip_bias", (blocks + 1, width))
+        self.output_kernel = self._add_kernel(
+            "output_kernel", (1, 1, width, 2 * out_channels), seeds[3]
+        )
+        self.output_magnitude = self._add_magnitude("output_magnitude", (2 * out_channels,), 1)
+        self.output_bias = self._add("output_bias", (2 * out_channels,))
+        self.built = True
+
+    def call(self, kept, training=False, momentum=0.9):
+        norm = _BatchNorms(self, training)
+        x = norm.input(kept)
+        if self.pixel_mask is None:
+            x = tf.concat([x, -x], -1)
+        else:
+            mask = tf.cast(self.pixel_mask, x.dtype)
+            mask = tf.broadcast_to(mask, [tf.shape(x)[0], *self.pixel_mask.shape])
+            x = tf.concat([2 * x, -2 * x, mask], -1)
+        x = _conv(tf.nn.relu(x), _unit(self.input_kernel)) + self.input_bias
+
+        kernels = tf.unstack(self._block_kernels())
+        skips = tf.unstack(_unit(self.skip_kernels) * self.skip_magnitude[:, None, None, None, :])
+        biases = tf.unstack(tf.convert_to_tensor(self.block_bias))
+        total = _conv(x, skips[0])
+        for block in range(self.num_residual_blocks):
+            hidden = _conv(norm.hidden_relu(x, 2 * block), kernels[2 * block])
+            hidden = _conv(norm.hidden_relu(hidden, 2 * block + 1), kernels[2 * block + 1])
+            x = x + (hidden + biases[block])
+            total = total + _conv(x, skips[block + 1])
+        total = total + tf.reduce_sum(self.skip_bias, 0)  # One sum of biases instead of N + 1.
+        x = norm.hidden_relu(total, 2 * self.num_residual_blocks)
+        x = _conv(x, _unit(self.output_kernel) * self.output_magnitude) + self.output_bias
+        if training:
+            norm.move(momentum)
+        shift, raw = tf.split(x, 2, axis=-1)
+        return shift, self.scale * tf.tanh(raw)
+
+    def _block_kernels(self):
+        """`[2 * blocks, 3, 3, width, width]`: unit kernels, the second of each block scaled."""
+        ones = tf.ones_like(self.block_magnitude)
+        magnitude = tf.stack([ones, tf.convert_to_tensor(self.block_magnitude)], axis=1)
+        magnitude = tf.reshape(magnitude, [2 * self.num_residual_blocks, 1, 1, 1, self.width])
+        return _unit(self.block_kernels) * magnitude
+
+    def _add(self, name, shape, initializer="zeros", regularized=False):
+        l2 = keras.regularizers.L2(self.magnitude_l2) if regularized and self.magnitude_l2 else None
+        return self.add_weight(shape=shape, initializer=initializer, regularizer=l2, name=name)
+
+    def _add_kernel(self, name, shape, seed):
+        limit = float(np.sqrt(2.0 / shape[-2]))
+        uniform = keras.initializers.RandomUniform(-limit, limit, seed=int(seed))
+        return self._add(name, shape, uniform)
+
+    def _add_magnitude(self, name, shape, kernel_size):
+        value = keras.initializers.Constant(float(np.sqrt(kernel_size / 6)))
+        return self._add(name, shape, value, regularized=True)
+
+    def _add_moments(self, name, shape):
+        return tuple(
+            self.add_weight(
+                shape=shape,
+                initializer=initializer,
+                trainable=False,
+                aggregation="mean",
+                name=f"{name}_{moment}",
+            )
+            for moment, initializer in (("mean", "zeros"), ("variance", "ones"))
+        )
+
+    def get_config(self):
+        mask = self.pixel_mask
+        return {
+            **super().get_config(),
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "width": self.width,
+            "num_residual_blocks": self.num_residual_blocks,
+            "pixel_mask": None if mask is None else mask.astype(int).tolist(),
+            "initial_scale": self.initial_scale,
+            "magnitude_l2": self.magnitude_l2,
+            "seed": self.seed,
+        }
+
+
+class _BatchNorms:
+    """The batch norms of one pass through a conditioner; their new moments are moved all at once."""
+
+    def __init__(self, owner: ResidualConditioner, training: bool):
+        self._owner = owner
+        self._training = training
+        self._input_moments = None
+        self._hidden_moments: list[tuple[tf.Tensor, tf.Tensor]] = []
+        if training:
+            self._betas = tf.unstack(tf.convert_to_tensor(owner.beta))
+        else:
+            mean, variance = owner.moments
+            self._inverse_std, self._offset = _affine(mean, variance, owner.beta)
+
+    def input(self, x):
+        owner = self._owner
+        if self._training:
+            x, *self._input_moments = normalize_by_batch(x, tf.convert_to_tensor(owner.input_beta))
+            return x
+        inverse_std, offset = _affine(*owner.input_moments, owner.input_beta)
+        return x * inverse_std + offset
+
+    def hidden_relu(self, x, index):
+        if self._training:
+            x, *moments = normalize_by_batch(x, self._betas[index])
+            self._hidden_moments.append(moments)
+            return tf.nn.relu(x)
+        return tf.nn.relu(x * self._inverse_std[index] + self._offset[index])
+
+    def move(self, momentum):
+        new_moments = [
+            *zip(self._owner.input_moments, self._input_moments, strict=True),
+            *zip(
+                self._owner.moments,
+                (tf.stack(moments) for moments in zip(*self._hidden_moments, strict=True)),
+                strict=True,
+            ),
+        ]
+        for variable, new in new_moments:
+            moving = variable.value  # The tf.Variable: Keras' own has no relative assignment.
+            change = (moving - tf.stop_gradient(new)) * tf.cast(1.0 - momentum, moving.dtype)
+            moving.assign_sub(change)
+
+
+def _affine(mean, variance, beta):
+    inverse_std = tf.math.rsqrt(tf.convert_to_tensor(variance) + EPSILON)
+    return inverse_std, tf.convert_to_tensor(beta) - mean * inverse_std
+
+
+def _unit(kernel):
+    """Weight normalization: kernels of norm one over (height, width, input channels)."""
+    kernel = tf.convert_to_tensor(kernel)
+    return kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), [-4, -3, -2], keepdims=True))
+
+
+def _conv(x, kernel):
+    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")

@@ -1,0 +1,75 @@
+"""Batch normalization of feature maps on the fast kernels, and holders of moving moments."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from lcma_tf.replicas import num_replicas, replica_mean
+
+__all__ = ["EPSILON", "MovingMoments", "normalize_by_batch"]
+
+EPSILON = 1e-4  # The RealNVP program's, in every batch norm.
+
+
+def normalize_by_batch(
+    features: tf.Tensor, beta: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalizes by the batch's own moments and shifts by `beta`; there is no gamma.
+
+    Moments are over batch, height and width, and over all replicas. On one replica in float32 the
+    fused kernel does it, several times faster than separate ops; it has no float64 form, and moments
+    of several replicas must meet in between.
+
+    Args:
+        features: `[N, h, w, c]`.
+        beta: `[c]`.
+
+    Returns:
+        (normalized features, mean `[c]`, population variance `[c]`).
+    """
+    if num_replicas() == 1 and features.dtype != tf.float64:
+        normalized, mean, sample_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=features,
+            scale=tf.ones_like(beta),
+            offset=beta,
+            mean=tf.zeros([0], beta.dtype),
+            variance=tf.zeros([0], beta.dtype),
+            epsilon=EPSILON,
+            is_training=True,
+        )
+        # The kernel reports the Bessel-corrected variance but normalizes by the population's.
+        count = tf.cast(tf.reduce_prod(tf.shape(features)[:3]), beta.dtype)
+        return normalized, mean, sample_variance * (count - 1) / count
+    (mean,) = replica_mean([tf.reduce_mean(features, [0, 1, 2])])
+    (variance,) = replica_mean([tf.reduce_mean(tf.square(features - mean), [0, 1, 2])])
+    return (features - mean) * tf.math.rsqrt(variance + EPSILON) + beta, mean, variance
+
+
+@keras.saving.register_keras_serializable("lcma_tf")
+class MovingMoments(keras.layers.Layer):
+    """Holds the moving mean and variance `[channels]` of an in-flow batch norm for a Keras model.
+
+    No layer to call: the bijector reads and moves the two, the model owns and saves them.
+
+    Args:
+        channels: number of channels.
+    """
+
+    def __init__(self, channels: int, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.moving_mean = self.add_weight(
+            shape=(channels,), initializer="zeros", trainable=False, aggregation="mean", name="mean"
+        )
+        self.moving_variance = self.add_weight(
+            shape=(channels,),
+            initializer="ones",
+            trainable=False,
+            aggregation="mean",
+            name="variance",
+        )
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}

@@ -1,0 +1,76 @@
+"""Batches depend on (seed, step) alone, and an epoch shows every image once."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lcma_tf import data
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 5, 3), dtype=np.uint8)
+NUMBERED = np.arange(24, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+
+
+def batches(count, images=IMAGES, batch_size=3, seed=0, **options):
+    dataset = data.training_batches(images, batch_size, seed, **options)
+    return np.stack(list(dataset.take(count).as_numpy_iterator()))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("start_step", [1, 2, 3, 4, 7])  # Three steps are an epoch.
+def test_a_later_start_continues_the_unbroken_stream(start_step, flip):
+    whole = batches(start_step + 5, flip=flip)
+    np.testing.assert_array_equal(whole[start_step:], batches(5, start_step=start_step, flip=flip))
+
+
+def test_each_epoch_is_a_permutation_of_its_own():
+    order = batches(9, NUMBERED, batch_size=8)[..., 0, 0, 0].reshape(3, 24)
+    for epoch in order:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(24))
+    assert not np.array_equal(order[0], order[1])
+    assert not np.array_equal(order[1], order[2])
+
+
+def test_no_image_twice_within_an_epoch_with_a_dropped_batch():
+    order = batches(4, NUMBERED, batch_size=5)[..., 0, 0, 0]
+    assert len(np.unique(order)) == 20
+
+
+def test_seeds_differ_and_repeat():
+    np.testing.assert_array_equal(batches(4, seed=1, flip=True), batches(4, seed=1, flip=True))
+    assert not np.array_equal(batches(4, seed=1), batches(4, seed=2))
+
+
+def test_flips_mirror_about_half_of_the_images():
+    plain, flipped = batches(60), batches(60, flip=True)
+    same = (plain == flipped).all(axis=(2, 3, 4))
+    mirrored = (plain[:, :, :, ::-1] == flipped).all(axis=(2, 3, 4))
+    assert (same | mirrored).all()
+    assert 0.35 < mirrored.mean() < 0.65
+    assert len(np.unique(mirrored, axis=0)) > 2  # Other flips in other steps.
+
+
+def test_static_shape_and_endless():
+    dataset = data.training_batches(IMAGES, 3, seed=0)
+    assert dataset.element_spec == tf.TensorSpec([3, 4, 5, 3], tf.uint8)
+    assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_evaluation_drops_nothing():
+    parts = list(data.evaluation_batches(IMAGES, 4).as_numpy_iterator())
+    assert [len(part) for part in parts] == [4, 4, 3]
+    np.testing.assert_array_equal(np.concatenate(parts), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "start_step", "message"),
+    [
+        (IMAGES, 12, 0, "at most the number of images, 11; got 12"),
+        (IMAGES, 0, 0, "`batch_size` must be at least 1; got 0"),
+        (IMAGES, 2, -1, "`start_step` must not be negative; got -1"),
+        (IMAGES.astype(np.float32), 2, 0, "uint8 .*got float32"),
+        (IMAGES[0], 2, 0, r"got uint8 \[4, 5, 3\]"),
+    ],
+)
+def test_bad_arguments(images, batch_size, start_step, message):
+    with pytest.raises(data.DataError, match=message):
+        data.training_batches(images, batch_size, 0, start_step)
