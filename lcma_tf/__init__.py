@@ -37,7 +37,7 @@ _EXPORTS = {
 }
 _SUBPACKAGES = ("bijectors", "data", "flows", "networks")
 
-__all__ = [*_EXPORTS, *_SUBPACKAGES]
+__all__ = [*_EXPORTS, *_SUBPACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 import keras
 
-__all__ = ["NonFiniteError", "Resume", "StopAtNonFinite", "TrainingProgress", "read_history"]
+__all__ = [
+    "NonFiniteError",
+    "Resume",
+    "StopAtNonFinite",
+    "StopAtStep",
+    "TrainingProgress",
+    "read_history",
+]
 
 
 class NonFiniteError(ArithmeticError):
@@ -36,7 +43,9 @@ class TrainingProgress(keras.callbacks.ProgbarLogger):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
-        if not self._started:  # The first batch of an epoch may trace the step: no measure of speed.
+        if (
+            not self._started
+        ):  # The first batch of an epoch may trace the step: no measure of speed.
             self._started, self._first_batch = now, batch
         shown = {"bits/dim": float(logs["bits_per_dim"])}
         if batch > self._first_batch:
@@ -45,6 +54,7 @@ class TrainingProgress(keras.callbacks.ProgbarLogger):
         super().on_train_batch_end(batch, shown)
 
     def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
         shown = {"bits/dim": logs["bits_per_dim"]}
         if "val_bits_per_dim" in logs:
             shown["validation bits/dim"] = logs["val_bits_per_dim"]
@@ -70,7 +80,9 @@ class StopAtNonFinite(keras.callbacks.Callback):
         self._check(logs, "", f"step {int(self.model.optimizer.iterations)}")
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check(logs, "val_", f"the validation after step {int(self.model.optimizer.iterations)}")
+        self._check(
+            logs, "val_", f"the validation after step {int(self.model.optimizer.iterations)}"
+        )
 
     def _check(self, logs, prefix, when):
         for part in self._parts:
@@ -85,6 +97,22 @@ class StopAtNonFinite(keras.callbacks.Callback):
                     "--learning_rate, more --warmup_steps, a smaller --clip_norm or a larger "
                     "--batch_size; the last checkpoint before is kept."
                 )
+
+
+class StopAtStep(keras.callbacks.Callback):
+    """Ends training after `num_steps` steps, though the last epoch may not be full.
+
+    Args:
+        num_steps: optimizer steps in all, over every run that is resumed.
+    """
+
+    def __init__(self, num_steps: int):
+        super().__init__()
+        self._num_steps = num_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) >= self._num_steps:
+            self.model.stop_training = True
 
 
 class Resume(keras.callbacks.BackupAndRestore):

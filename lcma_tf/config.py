@@ -78,7 +78,7 @@ class FlowConfig(_DictConfig):
         ConfigError: a field breaks its rule.
     """
 
-    image_shape: tuple[int, int, int] = (32, 32, 3)
+    image_shape: tuple[int, ...] = (32, 32, 3)
     flow: str = "realnvp"
     num_scales: int = 2
     base_dim: int = 64
@@ -166,7 +166,7 @@ class TrainConfig(_DictConfig):
     split_rule: str = "lcma"
     factorization_path: str | None = None
     train_steps: int = 10_000
-    pretrain_steps: int | None = None
+    pretrain_steps: int = None  # pyright: ignore[reportAssignmentType]  # Set in __post_init__.
     batch_size: int = 64
     learning_rate: float = 1e-3
     learning_rate_schedule: str = "constant"
@@ -180,9 +180,7 @@ class TrainConfig(_DictConfig):
         if self.pretrain_steps is None:
             object.__setattr__(self, "pretrain_steps", self.train_steps)
         _require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
-        _require_ints(
-            self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch"
-        )
+        _require_ints(self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch")
         _require_ints(self, 0, "warmup_steps", "seed")
         if self.image_size is not None:
             _require_ints(self, 1, "image_size")
@@ -198,5 +196,8 @@ class TrainConfig(_DictConfig):
         for name in ("train_steps", "pretrain_steps"):
             steps = getattr(self, name)
             _require(
-                self.warmup_steps < steps, "warmup_steps", f"less than {name}={steps}", self.warmup_steps
+                self.warmup_steps < steps,
+                "warmup_steps",
+                f"less than {name}={steps}",
+                self.warmup_steps,
             )

@@ -28,7 +28,7 @@ class FactorizationError(ValueError):
 
 
 # One rule: (contribution or None, shape, rng) -> bool mask of that shape, half of it True.
-Rule = Callable[[np.ndarray | None, tuple[int, int, int], np.random.Generator], np.ndarray]
+Rule = Callable[[np.ndarray | None, tuple[int, ...], np.random.Generator], np.ndarray]
 
 
 def _two_highest_of_each_block(score: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ class Factorization:
     """
 
     rule: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     masks: tuple[np.ndarray, ...] = ()
     seed: int = 0
 
@@ -127,6 +127,16 @@ class Factorization:
 
     def __hash__(self) -> int:
         return hash((self.rule, self.image_shape, self.seed, *(m.tobytes() for m in self.masks)))
+
+    def check_fits(self, image_shape: tuple[int, ...], num_scales: int) -> None:
+        """Raises `FactorizationError` unless this is one for such images and scales."""
+        num_masks = 0 if self.rule == "none" else num_scales - 1
+        if self.image_shape != tuple(image_shape) or len(self.masks) != num_masks:
+            raise FactorizationError(
+                f"The factorization must be for image_shape={tuple(image_shape)} and "
+                f"num_scales={num_scales}; got image_shape={self.image_shape} with "
+                f"{len(self.masks)} masks of rule {self.rule!r}."
+            )
 
     def agreement(self, other: Factorization) -> tuple[float, ...]:
         """The share of equal entries, mask by mask, each in its own scale's coordinates."""
@@ -171,13 +181,14 @@ class Factorization:
         """Writes `mask_1` ..., `rule`, `seed`, `format_version`, `image_shape` as one npz file."""
         temporary = f"{os.fspath(path)}.tmp"
         with open(temporary, "wb") as file:
+            masks = {f"mask_{scale}": mask for scale, mask in enumerate(self.masks, start=1)}
             np.savez_compressed(
                 file,
                 format_version=np.int64(FORMAT_VERSION),
                 rule=np.str_(self.rule),
                 seed=np.int64(self.seed),
                 image_shape=np.array(self.image_shape, np.int64),
-                **{f"mask_{scale}": mask for scale, mask in enumerate(self.masks, start=1)},
+                **masks,  # pyright: ignore[reportArgumentType]
             )
         os.replace(temporary, path)  # A kill leaves the old file or the new one, never half of one.
 
@@ -244,7 +255,9 @@ def decide_factorization(
     _checked_rule(rule)
     shape = tuple(int(size) for size in image_shape)
     if len(shape) != 3 or min(shape) < 1:
-        raise FactorizationError(f"`image_shape` must be (H, W, C), all positive; got {image_shape}.")
+        raise FactorizationError(
+            f"`image_shape` must be (H, W, C), all positive; got {image_shape}."
+        )
     divisor = 2 ** (num_scales - 1) if num_scales >= 1 else 0
     if num_scales < 1 or shape[0] % divisor or shape[1] % divisor:
         raise FactorizationError(
@@ -257,7 +270,9 @@ def decide_factorization(
         layers = _checked_contributions(contributions, shape, num_scales, rule)
 
     decided: list[np.ndarray] = []
-    for scale in range(num_scales - 1 if function else 0):
+    for scale in range(num_scales - 1):
+        if function is None:
+            break
         contribution = None
         if layers is not None:
             contribution = layers[scale]
@@ -282,11 +297,13 @@ def _checked_contributions(contributions, shape, num_scales, rule) -> list[np.nd
         raise FactorizationError(f"Rule {rule!r} is decided by `contributions`; got None.")
     needed = num_scales - 1
     if isinstance(contributions, Mapping):
-        contributions = [
-            contributions[key]
-            for key in (f"layer_{layer}" for layer in range(1, num_scales + 1))
-            if key in contributions
-        ]
+        names = [f"layer_{layer}" for layer in range(1, num_scales)]
+        missing = [name for name in names if name not in contributions]
+        if missing:
+            raise FactorizationError(
+                f"`contributions` must hold {', '.join(names)}; got {sorted(contributions)}."
+            )
+        contributions = [contributions[name] for name in names]
     layers = [np.asarray(layer) for layer in contributions]
     if len(layers) < needed:
         raise FactorizationError(

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["blocks", "checkerboard", "channel_half", "exited_order", "gather_kept", "kept_order"]
+__all__ = ["blocks", "channel_half", "checkerboard", "exited_order", "gather_kept", "kept_order"]
 
 
-def checkerboard(image_shape: tuple[int, int, int], keep_even: bool = True) -> np.ndarray:
+def checkerboard(image_shape: tuple[int, ...], keep_even: bool = True) -> np.ndarray:
     """Returns bool `[h, w, c]`, True where `i + j` is even (odd if not `keep_even`)."""
     height, width, channels = image_shape
     even = (np.arange(height)[:, None] + np.arange(width)[None, :]) % 2 == 0
     return np.repeat((even == keep_even)[..., None], channels, axis=-1)
 
 
-def channel_half(image_shape: tuple[int, int, int], keep_first: bool = True) -> np.ndarray:
+def channel_half(image_shape: tuple[int, ...], keep_first: bool = True) -> np.ndarray:
     """Returns bool `[h, w, c]`, True on the first half of the channels (second if not `keep_first`)."""
     height, width, channels = image_shape
     if channels % 2:

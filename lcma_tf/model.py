@@ -108,9 +108,7 @@ class FlowModel(keras.Model):
         noise = self._training_noise(images) if training else self._noise(_SCORE, 0, 0)
         return self.log_prob_parts(images, noise, training=training)
 
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # pyright: ignore[reportIncompatibleMethodOverride]
         # A density model has no labels; Keras asks for some before it calls a loss.
         y = y_pred if y is None else y
         return super().compute_loss(x, y, y_pred, sample_weight, training)

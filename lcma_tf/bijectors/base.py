@@ -46,8 +46,8 @@ class ImageBijector(tfb.Bijector):
 
     def __init__(
         self,
-        data_shape: tuple[int, int, int] | None = None,
-        latent_shape: tuple[int, int, int] | None = None,
+        data_shape: tuple[int, ...] | None = None,
+        latent_shape: tuple[int, ...] | None = None,
         name: str | None = None,
     ):
         # No `parameters`: TFP's cache is global and takes bijectors of equal parameters for the same
@@ -138,10 +138,16 @@ class ForeignBijector(ImageBijector):
 
     Args:
         bijector: maps `[H, W, C]` to the same shape.
+        event_shape: `(H, W, C)`, checked on every call; None = not checked.
     """
 
-    def __init__(self, bijector: tfb.Bijector, name: str | None = None):
-        super().__init__(name=name or bijector.name)
+    def __init__(
+        self,
+        bijector: tfb.Bijector,
+        event_shape: tuple[int, ...] | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(event_shape, name=name or bijector.name)
         self._bijector = bijector
 
     def _forward_and_terms(self, x, **kwargs):
@@ -153,7 +159,7 @@ class ForeignBijector(ImageBijector):
         return x, _spread(self._bijector.inverse_log_det_jacobian(y, event_ndims=3), x)
 
 
-def as_image_bijector(bijector: tfb.Bijector, event_shape: tuple[int, int, int]) -> ImageBijector:
+def as_image_bijector(bijector: tfb.Bijector, event_shape: tuple[int, ...]) -> ImageBijector:
     """Returns `bijector` as an `ImageBijector` over `event_shape`.
 
     Raises:
@@ -167,7 +173,9 @@ def as_image_bijector(bijector: tfb.Bijector, event_shape: tuple[int, int, int])
             f"`bijector` must map events {tuple(event_shape)} to the same shape; "
             f"{bijector.name!r} maps them to {mapped}."
         )
-    return bijector if isinstance(bijector, ImageBijector) else ForeignBijector(bijector)
+    if isinstance(bijector, ImageBijector):
+        return bijector
+    return ForeignBijector(bijector, tuple(event_shape))
 
 
 def checked_mask(mask) -> np.ndarray:

@@ -60,7 +60,9 @@ class InFlowBatchNorm(ImageBijector):
         if moving_mean is None:
             moving_mean = tf.Variable(tf.zeros(channels, dtype), trainable=False, name="mean")
         if moving_variance is None:
-            moving_variance = tf.Variable(tf.ones(channels, dtype), trainable=False, name="variance")
+            moving_variance = tf.Variable(
+                tf.ones(channels, dtype), trainable=False, name="variance"
+            )
         self.moving_mean = moving_mean
         self.moving_variance = moving_variance
         self._epsilon = epsilon
@@ -91,7 +93,9 @@ class InFlowBatchNorm(ImageBijector):
                 "got training=True."
             )
         mean, log_std = self._at_changed(
-            tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance), x.dtype
+            tf.convert_to_tensor(self.moving_mean),
+            tf.convert_to_tensor(self.moving_variance),
+            x.dtype,
         )
         return x * tf.exp(log_std) + mean, tf.broadcast_to(log_std, tf.shape(x))
 

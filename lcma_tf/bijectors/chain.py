@@ -26,7 +26,7 @@ class ImageChain(ImageBijector):
     def __init__(
         self,
         bijectors: Sequence[tfb.Bijector],
-        event_shape: tuple[int, int, int],
+        event_shape: tuple[int, ...],
         name: str | None = None,
     ):
         super().__init__(event_shape, name=name)
@@ -69,7 +69,7 @@ class FlowLayer(ImageBijector):
         self,
         layer: tfb.Bijector,
         rest: tfb.Bijector | None,
-        event_shape: tuple[int, int, int],
+        event_shape: tuple[int, ...],
         name: str | None = None,
     ):
         super().__init__(event_shape, name=name)

@@ -26,8 +26,8 @@ class NestedBijector(ImageBijector):
     def __init__(
         self,
         inner: tfb.Bijector,
-        event_shape: tuple[int, int, int],
-        inner_shape: tuple[int, int, int],
+        event_shape: tuple[int, ...],
+        inner_shape: tuple[int, ...],
         name: str | None = None,
     ):
         super().__init__(tuple(event_shape), name=name)

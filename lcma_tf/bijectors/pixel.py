@@ -50,7 +50,7 @@ class PixelLogit(ImageBijector):
         self,
         alpha: float = 0.05,
         kind: str = "two_sided",
-        event_shape: tuple[int, int, int] | None = None,
+        event_shape: tuple[int, ...] | None = None,
         name: str = "pixel_logit",
     ):
         if not 0 < alpha < 0.5:

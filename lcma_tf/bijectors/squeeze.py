@@ -48,7 +48,7 @@ class Squeeze(ImageBijector):
         ValueError: an odd height or width.
     """
 
-    def __init__(self, event_shape: tuple[int, int, int], name: str = "squeeze"):
+    def __init__(self, event_shape: tuple[int, ...], name: str = "squeeze"):
         height, width, channels = _even(event_shape)
         squeezed = (height // 2, width // 2, 4 * channels)
         super().__init__(data_shape=squeezed, latent_shape=(height, width, channels), name=name)
@@ -77,13 +77,9 @@ class Squeezed(NestedBijector):
         event_shape: `(h, w, c)`, h and w even.
     """
 
-    def __init__(
-        self, inner: tfb.Bijector, event_shape: tuple[int, int, int], name: str = "squeezed"
-    ):
+    def __init__(self, inner: tfb.Bijector, event_shape: tuple[int, ...], name: str = "squeezed"):
         height, width, channels = _even(event_shape)
-        super().__init__(
-            inner, event_shape, (height // 2, width // 2, 4 * channels), name=name
-        )
+        super().__init__(inner, event_shape, (height // 2, width // 2, 4 * channels), name=name)
 
     def _enter(self, images):
         return squeeze(images), None

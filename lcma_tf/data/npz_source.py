@@ -47,7 +47,8 @@ def load_npz(path: str, data_dir: str | None = None, image_size: int | None = No
                 f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
                 f"found {', '.join(archive.files) or 'none'}"
             )
-        data = ImageData(name, *(_read_split(archive, name, split) for split in SPLITS))
+        train, validation, test = (_read_split(archive, name, split) for split in SPLITS)
+        data = ImageData(name, train, validation, test)
     if image_size is not None and data.image_shape[:2] != (image_size, image_size):
         raise DataError(
             f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "

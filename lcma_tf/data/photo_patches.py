@@ -159,7 +159,8 @@ class PhotoPatches(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str):
         for index, photo in enumerate(PHOTOS):
             pixels = read_photo(photo)
-            region = pixels[regions(*pixels.shape[:2], index)[split]]
+            height, width = pixels.shape[:2]
+            region = pixels[regions(height, width, index)[split]]
             stem = Path(photo.path).stem
             for number, patch in enumerate(patches(region, self.builder_config.size)):
                 encoded = io.BytesIO()

@@ -8,7 +8,7 @@ import keras
 
 from lcma_tf.bijectors import FlowLayer
 from lcma_tf.config import FlowConfig
-from lcma_tf.factorization import Factorization, FactorizationError
+from lcma_tf.factorization import Factorization
 from lcma_tf.flows.realnvp import RealNVPBuilder
 
 __all__ = ["FLOWS", "Flow", "build_flow"]
@@ -29,12 +29,6 @@ def build_flow(config: FlowConfig, factorization: Factorization, dtype: str) -> 
     Raises:
         FactorizationError: it was made for another image shape or number of scales.
     """
-    num_masks = 0 if factorization.rule == "none" else config.num_scales - 1
-    if factorization.image_shape != config.image_shape or len(factorization.masks) != num_masks:
-        raise FactorizationError(
-            f"The factorization must be for image_shape={config.image_shape} and "
-            f"num_scales={config.num_scales}; got image_shape={factorization.image_shape} with "
-            f"{len(factorization.masks)} masks of rule {factorization.rule!r}."
-        )
+    factorization.check_fits(config.image_shape, config.num_scales)
     builder = FLOWS[config.flow](config, factorization, dtype)
     return Flow(list(builder.networks), builder.bijector)

@@ -28,7 +28,7 @@ from lcma_tf.networks import EPSILON, MovingMoments, ResidualConditioner
 
 __all__ = ["RealNVPBuilder"]
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 class RealNVPBuilder:

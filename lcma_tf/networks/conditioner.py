@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -60,7 +62,7 @@ class ResidualConditioner(keras.layers.Layer):
         pixel_mask: np.ndarray | None = None,
         initial_scale: float = 1.0,
         magnitude_l2: float = 5e-5,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -91,7 +93,9 @@ class ResidualConditioner(keras.layers.Layer):
         # One batch norm before each conv of the blocks, and one before the last conv.
         self.moments = self._add_moments("hidden", (convs + 1, width))
         self.beta = self._add("beta", (convs + 1, width))
-        self.block_kernels = self._add_kernel("block_kernels", (convs, 3, 3, width, width), seeds[1])
+        self.block_kernels = self._add_kernel(
+            "block_kernels", (convs, 3, 3, width, width), seeds[1]
+        )
         self.block_magnitude = self._add_magnitude("block_magnitude", (blocks, width), 9)
         self.block_bias = self._add("block_bias", (blocks, width))
         self.skip_kernels = self._add_kernel(
@@ -141,7 +145,13 @@ class ResidualConditioner(keras.layers.Layer):
         magnitude = tf.reshape(magnitude, [2 * self.num_residual_blocks, 1, 1, 1, self.width])
         return _unit(self.block_kernels) * magnitude
 
-    def _add(self, name, shape, initializer="zeros", regularized=False):
+    def _add(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: str | keras.initializers.Initializer = "zeros",
+        regularized: bool = False,
+    ):
         l2 = keras.regularizers.L2(self.magnitude_l2) if regularized and self.magnitude_l2 else None
         return self.add_weight(shape=shape, initializer=initializer, regularizer=l2, name=name)
 
@@ -187,8 +197,8 @@ class _BatchNorms:
     def __init__(self, owner: ResidualConditioner, training: bool):
         self._owner = owner
         self._training = training
-        self._input_moments = None
-        self._hidden_moments: list[tuple[tf.Tensor, tf.Tensor]] = []
+        self._input_moments: list[tf.Tensor] = []
+        self._hidden_moments: list[list[tf.Tensor]] = []
         if training:
             self._betas = tf.unstack(tf.convert_to_tensor(owner.beta))
         else:
@@ -200,7 +210,8 @@ class _BatchNorms:
         if self._training:
             x, *self._input_moments = normalize_by_batch(x, tf.convert_to_tensor(owner.input_beta))
             return x
-        inverse_std, offset = _affine(*owner.input_moments, owner.input_beta)
+        mean, variance = owner.input_moments
+        inverse_std, offset = _affine(mean, variance, owner.input_beta)
         return x * inverse_std + offset
 
     def hidden_relu(self, x, index):

@@ -1,0 +1,1 @@
+"""Publishing trained flows: SavedModels and the clients that talk to a server of them."""

@@ -1,0 +1,77 @@
+"""How many devices train together, and what the machine may do that the result does not depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from lcma_tf.config import ConfigError
+
+__all__ = ["RuntimeConfig", "make_strategy"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig:
+    """Choices that change speed but, up to rounding, not results; a run may be resumed with others.
+
+    Args:
+        num_devices: devices that share each batch; None = all visible GPUs, or one CPU.
+        steps_per_execution: training steps for each call from Python.
+        jit_compile: compile the training step with XLA.
+    """
+
+    num_devices: int | None = None
+    steps_per_execution: int = 1
+    jit_compile: bool = False
+
+    def __post_init__(self):
+        if self.num_devices is not None and self.num_devices < 1:
+            raise ConfigError(f"`num_devices` must be at least 1; got {self.num_devices}.")
+        if self.steps_per_execution < 1:
+            raise ConfigError(
+                f"`steps_per_execution` must be at least 1; got {self.steps_per_execution}."
+            )
+
+
+def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Strategy:
+    """One device: no distribution. Several: MirroredStrategy, each batch split evenly over them.
+
+    Without a GPU, `num_devices` logical CPU devices are made: no gain in speed, but the same code.
+
+    Raises:
+        ConfigError: fewer GPUs are visible, or they do not divide `batch_size`.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if num_devices is None:
+        num_devices = max(len(gpus), 1)
+    if gpus and num_devices > len(gpus):
+        raise ConfigError(
+            f"`num_devices` must be at most the {len(gpus)} visible GPUs; got {num_devices}."
+        )
+    if batch_size % num_devices:
+        raise ConfigError(
+            f"`batch_size` must be divisible by the number of devices, {num_devices}; "
+            f"got {batch_size}."
+        )
+    if num_devices == 1:
+        return tf.distribute.get_strategy()
+    if not gpus:
+        _make_logical_cpus(num_devices)
+    kind = "GPU" if gpus else "CPU"
+    return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(num_devices)])
+
+
+def _make_logical_cpus(num_devices: int) -> None:
+    if len(tf.config.list_logical_devices("CPU")) >= num_devices:
+        return
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices
+        )
+    except RuntimeError as error:  # TensorFlow is running already, with fewer.
+        raise ConfigError(
+            "`num_devices` above 1 on CPUs must be asked for before TensorFlow is first used; "
+            f"got {num_devices}."
+        ) from error

@@ -1,0 +1,130 @@
+"""Flags to configs: the only module that knows absl flags, used by the mains alone.
+
+A flag is a field of a config: same name, same default, same meaning (see the config's docstring).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from absl import flags
+
+from lcma_tf.config import FlowConfig, TrainConfig
+from lcma_tf.factorization import SPLIT_RULES
+
+__all__ = [
+    "FLAGS",
+    "define_evaluate_flags",
+    "define_sample_flags",
+    "define_train_flags",
+    "flow_config",
+    "train_config",
+]
+
+FLAGS = flags.FLAGS
+
+_HELP = {
+    "flow": "kind of flow",
+    "num_scales": "number of flow layers K, the last included; K - 1 splits",
+    "base_dim": "width of the first level's conditioners, doubled at each level",
+    "num_residual_blocks": "residual blocks of every conditioner",
+    "alpha": "logit bound of the pixel transform",
+    "pixel_transform": "keep pixels away from both ends of the logit or from one",
+    "batch_norm_moments": "in-flow batch norm over the changed half or over all positions",
+    "weight_scale_l2": "L2 coefficient on the weight-norm magnitudes, in nats per image",
+    "dataset": "photo_patches, npz:PATH, image_folder:PATH, or a TensorFlow Datasets name",
+    "data_dir": "where the data set is, or is prepared",
+    "image_size": "side to which the pictures of an image folder are brought",
+    "split_rule": "which dimensions go on at each scale",
+    "factorization_path": "a saved factorization to use instead of pretraining",
+    "train_steps": "optimizer steps of the training",
+    "pretrain_steps": "optimizer steps of the pretraining; default: as many as train_steps",
+    "batch_size": "images a step, over all devices",
+    "learning_rate": "of Adam",
+    "learning_rate_schedule": "constant, or decaying to zero along a cosine",
+    "warmup_steps": "linear warm-up before the schedule",
+    "clip_norm": "global norm at which gradients of nats per image are clipped",
+    "flip": "mirror training images at random",
+    "steps_per_epoch": "steps between validations and checkpoints",
+    "seed": "order of the data, noise, initial weights, the random rule",
+}
+_CHOICES = {
+    "flow": ("realnvp",),
+    "pixel_transform": ("two_sided", "one_sided"),
+    "batch_norm_moments": ("changed", "all"),
+    "split_rule": SPLIT_RULES,
+    "learning_rate_schedule": ("constant", "cosine"),
+}
+
+
+def define_train_flags() -> None:
+    """The flags of `lcma_tf.train`."""
+    flags.DEFINE_string("workdir", None, "folder of the run: made, or gone on with", required=True)
+    for config in (FlowConfig, TrainConfig):
+        for field in dataclasses.fields(config):
+            if field.name in _HELP and field.name not in FLAGS:
+                _define(field)
+    flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
+    flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
+    flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
+
+
+def define_evaluate_flags() -> None:
+    """The flags of `lcma_tf.evaluate`."""
+    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "images to score")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
+    flags.DEFINE_integer("batch_size", 64, "images a pass")
+    flags.DEFINE_integer("seed", 0, "of the dequantization noise")
+    flags.DEFINE_string("dataset", None, "score another data set than the run's")
+    flags.DEFINE_string("data_dir", None, "where it is; default: the run's")
+
+
+def define_sample_flags() -> None:
+    """The flags of `lcma_tf.sample`."""
+    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_string("output", None, "the PNG file; default: drawn.png in the workdir")
+    flags.DEFINE_enum(
+        "kind",
+        "grid",
+        ("grid", "temperatures", "interpolation"),
+        "a grid of samples, rows at several temperatures, or paths between test images",
+    )
+    flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
+    flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
+    flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
+    flags.DEFINE_integer("seed", 0, "of the samples, or of the choice of test images")
+
+
+def flow_config(image_shape: tuple[int, ...]) -> FlowConfig:
+    """The flow that the flags describe, for images of this shape."""
+    return FlowConfig(image_shape=image_shape, **_values(FlowConfig))
+
+
+def train_config() -> TrainConfig:
+    """The run that the flags describe."""
+    return TrainConfig(**_values(TrainConfig))
+
+
+def _values(config: type) -> dict[str, Any]:
+    return {
+        field.name: FLAGS[field.name].value
+        for field in dataclasses.fields(config)
+        if field.name in _HELP
+    }
+
+
+def _define(field: dataclasses.Field) -> None:
+    name, text = field.name, _HELP[field.name]
+    default: Any = field.default
+    if name in _CHOICES:
+        flags.DEFINE_enum(name, default, _CHOICES[name], text)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, text)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, text)
+    elif isinstance(default, int) or "int" in str(field.type):
+        flags.DEFINE_integer(name, default, text)
+    else:
+        flags.DEFINE_string(name, default, text)

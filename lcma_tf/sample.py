@@ -1,0 +1,56 @@
+"""`python -m lcma_tf.sample`: pictures from a finished run."""
+
+import os
+
+import numpy as np
+
+from lcma_tf import cli, flag_config
+
+_ROW = 12  # Samples for each temperature.
+
+
+def main() -> None:
+    flags = flag_config.FLAGS
+    cli.require(flags.num_samples >= 1, "num_samples", "at least 1", flags.num_samples)
+    cli.require(flags.steps >= 2, "steps", "at least 2", flags.steps)
+    temperatures = flags.temperature or (
+        [0.25, 0.5, 0.75, 1.0] if flags.kind == "temperatures" else [1.0]
+    )
+    for value in temperatures:
+        cli.require(np.isfinite(value) and value >= 0, "temperature", "a finite number >= 0", value)
+    if flags.kind != "temperatures":
+        cli.require(
+            len(temperatures) == 1, "temperature", f"given once for a {flags.kind}", temperatures
+        )
+    from lcma_tf import plots
+    from lcma_tf.model import load
+
+    model = load(flags.workdir)
+    path = flags.output or os.path.join(flags.workdir, "drawn.png")
+    if flags.kind == "interpolation":
+        plots.save_interpolation(path, _paths(model, flags))
+    elif flags.kind == "temperatures":
+        rows = {t: model.sample(_ROW, flags.seed, t).numpy() for t in temperatures}
+        plots.save_temperatures(path, rows)
+    else:
+        images = model.sample(flags.num_samples, flags.seed, temperatures[0]).numpy()
+        plots.save_image_grid(path, images, columns=int(np.ceil(np.sqrt(len(images)))))
+    print(path)
+
+
+def _paths(model, flags):
+    from lcma_tf import data
+    from lcma_tf.workdir import Workdir
+
+    _, config = Workdir(flags.workdir).read_configs()
+    test = data.load(config.dataset, config.data_dir, config.image_size).test
+    rows = flags.num_samples if flags["num_samples"].present else 6
+    rule = f"at most half the {len(test)} test images"
+    cli.require(2 * rows <= len(test), "num_samples", rule, rows)
+    order = np.random.default_rng(flags.seed).permutation(len(test))
+    return model.interpolate(test[order[:rows]], test[order[-rows:]], flags.steps).numpy()
+
+
+if __name__ == "__main__":
+    flag_config.define_sample_flags()
+    cli.run(main)

@@ -1,0 +1,99 @@
+"""The folder of a run: what lies where, and whose it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from lcma_tf.config import FlowConfig, TrainConfig
+
+__all__ = ["Workdir", "WorkdirError", "write_json"]
+
+# Where data lie does not change what comes out.
+_NOT_COMPARED = ("data_dir",)
+
+
+class WorkdirError(ValueError):
+    """A folder that is not, or not yet, the run that was asked for."""
+
+
+class Workdir:
+    """Paths of one run. Nothing is made before `claim`.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.contributions = self.path / "contributions.npz"
+        self.factorization = self.path / "factorization.npz"
+        self.metrics = self.path / "metrics.json"
+        self.model = self.path / "model.keras"
+
+    def phase(self, name: str) -> pathlib.Path:
+        """The folder of the backups, logs and history of `pretrain` or `train`."""
+        return self.path / name
+
+    def check(self, flow: FlowConfig, train: TrainConfig) -> None:
+        """Raises `WorkdirError` if the folder belongs to anything but a run of these configs."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
+        if not self.config.exists():
+            others = sorted(entry.name for entry in self.path.iterdir())
+            if others:
+                raise WorkdirError(
+                    "`workdir` must be new, empty or a run's; got "
+                    f"{str(self.path)!r} with {', '.join(others[:3])} and no {self.config.name}."
+                )
+            return
+        ours, theirs = _flat(flow, train), _flat(*self.read_configs())
+        differing = [
+            f"{name}={theirs.get(name)!r} there and {ours.get(name)!r} now"
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]
+        if differing:
+            raise WorkdirError(
+                f"`workdir` must be new or of the same config; {str(self.path)!r} has "
+                f"{'; '.join(differing)}."
+            )
+
+    def claim(self, flow: FlowConfig, train: TrainConfig) -> None:
+        """Makes the folder and writes the configs into it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.config.exists():
+            write_json(self.config, {"flow": flow.to_dict(), "train": train.to_dict()})
+
+    def read_configs(self) -> tuple[FlowConfig, TrainConfig]:
+        """The configs that the run was started with.
+
+        Raises:
+            WorkdirError: there are none, or they cannot be read.
+        """
+        try:
+            values = json.loads(self.config.read_text())
+            return FlowConfig.from_dict(values["flow"]), TrainConfig.from_dict(values["train"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkdirError(
+                f"`workdir` must be a run's, with a readable {self.config.name}; "
+                f"got {str(self.path)!r}: {error}"
+            ) from error
+
+
+def write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
+    # Through JSON, so that a tuple equals the list it was written as.
+    both = json.loads(json.dumps({**flow.to_dict(), **train.to_dict()}))
+    return {name: value for name, value in both.items() if name not in _NOT_COMPARED}

@@ -1,0 +1,121 @@
+"""Every rule of the configs, refused with a sentence that names the field and the value."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from lcma_tf import ConfigError, FlowConfig, TrainConfig
+
+NOT_INTEGERS = (2.0, "2", True, None)
+NOT_NUMBERS = (math.nan, math.inf, "0.1", True, None)
+
+# Field: values that it refuses.
+REFUSED_BY_FLOW = {
+    "image_shape": [(32, 32), (32, 32, 3, 1), (32, 0, 3), (32, -32, 3), (32.0, 32, 3), 32, None],
+    "flow": ["glow2", "", None],
+    "num_scales": [0, -1, *NOT_INTEGERS],
+    "base_dim": [0, -64, *NOT_INTEGERS],
+    "num_residual_blocks": [0, -1, *NOT_INTEGERS],
+    "alpha": [0.0, 0.5, -0.1, *NOT_NUMBERS],
+    "pixel_transform": ["logit", "", None],
+    "batch_norm_moments": ["none", "", None],
+    "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
+    "seed": [-1, *NOT_INTEGERS],
+}
+REFUSED_BY_TRAIN = {
+    "dataset": [""],
+    "image_size": [0, -32, 32.0, "32"],
+    "split_rule": ["lmca", "", None],
+    "train_steps": [0, -1, *NOT_INTEGERS],
+    "pretrain_steps": [0, -1, 2.0, "2"],
+    "batch_size": [0, -64, *NOT_INTEGERS],
+    "learning_rate": [0.0, -1e-3, *NOT_NUMBERS],
+    "learning_rate_schedule": ["linear", None],
+    "warmup_steps": [-1, *NOT_INTEGERS],
+    "clip_norm": [0.0, -1.0, *NOT_NUMBERS],
+    "steps_per_epoch": [0, -1, *NOT_INTEGERS],
+    "seed": [-1, *NOT_INTEGERS],
+}
+REFUSED = [
+    (config, field, value)
+    for config, fields in ((FlowConfig, REFUSED_BY_FLOW), (TrainConfig, REFUSED_BY_TRAIN))
+    for field, values in fields.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("config", "field", "value"), REFUSED)
+def test_a_value_that_breaks_its_rule_is_refused(config, field, value):
+    with pytest.raises(ConfigError) as error:
+        config(**{field: value})
+    message = str(error.value)
+    assert f"`{field}` must be" in message and message.endswith(f"got {value!r}.")
+    assert "\n" not in message
+
+
+def test_the_table_of_refused_values_covers_every_field():
+    unchecked = {"data_dir", "factorization_path", "flip"}  # Any text; any truth.
+    fields = {
+        field.name for config in (FlowConfig, TrainConfig) for field in dataclasses.fields(config)
+    }
+    assert fields == REFUSED_BY_FLOW.keys() | REFUSED_BY_TRAIN.keys() | unchecked
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_scales"),
+    [((32, 32, 3), 7), ((33, 32, 3), 2), ((32, 12, 1), 4), ((16, 16, 1), 5)],
+)
+def test_scales_must_fit_the_image(shape, num_scales):
+    with pytest.raises(ConfigError) as error:
+        FlowConfig(image_shape=shape, num_scales=num_scales)
+    assert f"num_scales={num_scales} for image_shape={shape}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_scales"),
+    [((16, 32, 3), 5), ((4, 2, 1), 2), ((28, 28, 1), 3), ((5, 7, 3), 1), ([8, 8, 3], 2)],
+)
+def test_rectangles_and_odd_sizes_are_fine_where_they_divide(shape, num_scales):
+    config = FlowConfig(image_shape=shape, num_scales=num_scales)
+    assert config.image_shape == tuple(shape)
+    assert config.num_dimensions == math.prod(shape)
+
+
+def test_pretraining_is_as_long_as_training_unless_told():
+    assert TrainConfig(train_steps=70).pretrain_steps == 70
+    assert TrainConfig(train_steps=70, pretrain_steps=30).pretrain_steps == 30
+
+
+@pytest.mark.parametrize("steps", ["train_steps", "pretrain_steps"])
+def test_warm_up_must_end_before_the_steps_do(steps):
+    TrainConfig(warmup_steps=49, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
+    with pytest.raises(ConfigError, match=f"`warmup_steps` must be less than {steps}=50; got 50"):
+        TrainConfig(warmup_steps=50, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        FlowConfig(),
+        FlowConfig(image_shape=(8, 4, 1), alpha=0.01, pixel_transform="one_sided", seed=3),
+        TrainConfig(),
+        TrainConfig(dataset="npz:a.npz", split_rule="random", flip=True, image_size=8),
+    ],
+)
+def test_the_dict_form_is_the_same_again(config):
+    as_json = json.loads(json.dumps(config.to_dict()))
+    assert type(config).from_dict(as_json) == config
+    assert hash(type(config).from_dict(as_json)) == hash(config)
+
+
+@pytest.mark.parametrize("config", [FlowConfig, TrainConfig])
+def test_an_unknown_field_is_refused(config):
+    with pytest.raises(ConfigError, match=r"fields \[.*'seed'.*\]; got \['sede'\]"):
+        config.from_dict({"sede": 1})
+
+
+def test_configs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FlowConfig().num_scales = 3

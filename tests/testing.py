@@ -1,0 +1,126 @@
+"""What the tests of flows share: tiny flows with random weights, Jacobians, counted ops.
+
+What is fresh is too tame to test with: a new checkerboard scale is 0, new moments are 0 and 1. So
+`tiny_flow` moves every variable, and whatever a formula forgets then shows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+import lcma_tf
+
+# Per dtype, how far values may be from what they should be: absolute and relative.
+TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
+
+
+def assert_close(actual, expected, tolerance, what=""):
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=what)
+
+
+def random_images(n, shape, seed=0):
+    """Uint8 images `[n, *shape]`, all 256 values alike."""
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def tiny_factorization(rule, image_shape, num_scales, seed=0):
+    """One of `rule`, decided by random contributions where it reads some."""
+    rng = np.random.default_rng(seed)
+    contributions = [rng.normal(size=image_shape) for _ in range(num_scales)]
+    return lcma_tf.decide_factorization(
+        rule,
+        image_shape=image_shape,
+        num_scales=num_scales,
+        contributions=contributions,
+        seed=seed,
+    )
+
+
+def tiny_config(**changes):
+    tiny = {"image_shape": (4, 4, 2), "num_scales": 2, "base_dim": 2, "num_residual_blocks": 1}
+    return lcma_tf.FlowConfig(**{**tiny, **changes})
+
+
+def tiny_flow(rule="lcma", dtype=None, random_weights=1, **changes):
+    """A `FlowModel` of a few hundred weights; `random_weights=None` leaves them fresh."""
+    config = tiny_config(**changes)
+    factorization = tiny_factorization(rule, config.image_shape, config.num_scales)
+    model = lcma_tf.FlowModel(config, factorization, dtype=dtype)
+    if random_weights is not None:
+        randomize(model, seed=random_weights)
+    return model
+
+
+def randomize(owner, seed):
+    """Moves every variable of a Keras model or layer by random amounts; variances stay positive."""
+    rng = np.random.default_rng(seed)
+    for variable in owner.variables:
+        old = np.asarray(variable)
+        if variable.name.endswith("variance"):
+            new = rng.uniform(0.5, 2.0, old.shape)
+        elif variable.trainable or variable.name.endswith("mean"):
+            new = old + rng.normal(scale=0.3, size=old.shape)
+        else:
+            continue  # Seeds, counters, sums of metrics.
+        variable.assign(new.astype(old.dtype))
+
+
+def jacobian(function, x):
+    """`[D_out, D_in]` of `function` at one image `x`, by automatic differentiation.
+
+    One backward pass over D copies of the image, each asked about another output dimension: right
+    for functions that treat the images of a batch independently of one another.
+    """
+    x = tf.convert_to_tensor(x)
+    output_shape = function(x[None]).shape[1:]
+    size = int(np.prod(output_shape))
+    copies = tf.repeat(x[None], size, axis=0)
+    with tf.GradientTape() as tape:
+        tape.watch(copies)
+        outputs = function(copies)
+    basis = tf.reshape(tf.eye(size, dtype=x.dtype), [size, *output_shape])
+    rows = tape.gradient(outputs, copies, output_gradients=basis, unconnected_gradients="zero")
+    return tf.reshape(rows, [size, -1]).numpy()
+
+
+def difference_jacobian(function, x, step=1e-5):
+    """The same by central differences, for which the function may be anything; float64."""
+    x = np.asarray(x, np.float64)
+    steps = (step * np.eye(x.size)).reshape(x.size, *x.shape)
+    change = function(tf.constant(x + steps)) - function(tf.constant(x - steps))
+    return (np.asarray(change).reshape(x.size, -1) / (2 * step)).T
+
+
+def log_abs_det(matrix):
+    return np.linalg.slogdet(matrix)[1]
+
+
+def count_ops(concrete_function, op_type="Conv2D"):
+    """Ops of one type in a traced function and in every function that it calls."""
+    definition = concrete_function.graph.as_graph_def()
+    library = {
+        function.signature.name: function.node_def for function in definition.library.function
+    }
+
+    def count(nodes):
+        total = 0
+        for node in nodes:
+            total += node.op == op_type
+            called = [a.func.name for a in node.attr.values() if a.WhichOneof("value") == "func"]
+            called += [f.name for a in node.attr.values() for f in a.list.func]
+            total += sum(count(library[name]) for name in called if name in library)
+        return total
+
+    return count(definition.node)
+
+
+def num_convolutions(config):
+    """Convolutions of one pass over all conditioners of a RealNVP."""
+    couplings = 6 * (config.num_scales - 1) + 4
+    first_and_last, blocks, skips = (
+        2,
+        2 * config.num_residual_blocks,
+        config.num_residual_blocks + 1,
+    )
+    return couplings * (first_and_last + blocks + skips)
