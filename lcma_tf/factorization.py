@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,18 @@ from lcma_tf import masks as masks_lib
 __all__ = ["SPLIT_RULES", "Factorization", "FactorizationError", "decide_factorization"]
 
 FORMAT_VERSION = 1
+# The scalar entries of a file: their type and number of dimensions.
+_ENTRIES = {
+    "format_version": (np.integer, 0),
+    "rule": (np.str_, 0),
+    "seed": (np.integer, 0),
+    "image_shape": (np.integer, 1),
+}
+# What NumPy and zipfile raise at torn, damaged and foreign files.
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class FactorizationError(ValueError):
@@ -102,6 +115,8 @@ class Factorization:
     def __post_init__(self):
         _checked_rule(self.rule)
         shape = tuple(int(size) for size in self.image_shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise FactorizationError(f"`image_shape` must be (H, W, C), all positive; got {shape}.")
         object.__setattr__(self, "image_shape", shape)
         if self.rule == "none" and self.masks:
             raise FactorizationError(f"Rule 'none' has no masks; got {len(self.masks)}.")
@@ -202,18 +217,23 @@ class Factorization:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must be a readable npz file without pickled "
                 f"objects; got {type(error).__name__}: {error}"
             ) from error
-        names = [f"mask_{scale}" for scale in range(1, len(arrays) - 3)]
-        missing = {"format_version", "rule", "seed", "image_shape", *names} - arrays.keys()
-        if missing:
+        names = [f"mask_{scale}" for scale in range(1, len(arrays) - len(_ENTRIES) + 1)]
+        if {*_ENTRIES, *names} != arrays.keys():
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must hold rule, seed, image_shape, "
                 f"format_version and mask_1, mask_2, ...; got {sorted(arrays)}."
             )
+        for name, (kind, rank) in _ENTRIES.items():
+            if not np.issubdtype(arrays[name].dtype, kind) or arrays[name].ndim != rank:
+                raise FactorizationError(
+                    f"The factorization {os.fspath(path)!r} must hold {name} as {kind.__name__} "
+                    f"with {rank} dimensions; got {arrays[name]!r}."
+                )
         if int(arrays["format_version"]) != FORMAT_VERSION:
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must have format_version {FORMAT_VERSION}; "
@@ -264,6 +284,8 @@ def decide_factorization(
             "`image_shape` must have height and width divisible by 2**(num_scales - 1), and "
             f"num_scales be at least 1; got image_shape={shape}, num_scales={num_scales}."
         )
+    if seed < 0:
+        raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
     function, reads_contributions = _RULES[rule]
     layers = None
     if reads_contributions:

@@ -23,6 +23,7 @@ from lcma_tf.devices import RuntimeConfig, make_strategy
 from lcma_tf.factorization import Factorization
 from lcma_tf.metrics import NegativeLogLikelihood
 from lcma_tf.model import FlowModel, load
+from lcma_tf.optimizer import FusedAdam
 
 __all__ = ["make_optimizer", "train_flow"]
 
@@ -115,7 +116,7 @@ def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Opti
             decay_steps=num_steps - config.warmup_steps,
             alpha=0.0 if config.learning_rate_schedule == "cosine" else 1.0,
         )
-    return keras.optimizers.Adam(
+    return FusedAdam(
         rate,  # pyright: ignore[reportArgumentType]
         epsilon=1e-8,
         global_clipnorm=config.clip_norm,

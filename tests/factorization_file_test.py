@@ -66,13 +66,21 @@ def test_a_torn_file_is_refused_wherever_it_is_torn(path):
             Factorization.load(path)
 
 
-def test_a_damaged_byte_is_refused(path):
-    tiny_factorization("random", SHAPE, num_scales=3).save(path)
-    damaged = bytearray(path.read_bytes())
-    damaged[60] ^= 0xFF  # Inside the first array.
-    path.write_bytes(damaged)
-    with pytest.raises(FactorizationError):
-        Factorization.load(path)
+def test_a_damaged_byte_is_refused_or_does_no_harm(path):
+    factorization = tiny_factorization("random", SHAPE, num_scales=2)
+    factorization.save(path)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            loaded = Factorization.load(path)
+            loaded.check_fits(SHAPE, num_scales=2)  # An entry may be lost from the zip's index.
+        except FactorizationError:
+            refused += 1
+        else:
+            assert loaded == factorization  # It was a date, say.
+    assert refused > len(whole) / 2
 
 
 def test_a_file_of_another_kind_is_refused(path):

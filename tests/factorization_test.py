@@ -140,6 +140,7 @@ def test_masks_are_frozen_copies():
         ({"contributions": [CONTRIBUTION.astype(int)]}, "must be float .* got int64"),
         ({"num_scales": 3}, r"divisible by 2\*\*\(num_scales - 1\).*num_scales=3"),
         ({"num_scales": 0}, "num_scales=0"),
+        ({"seed": -1}, "`seed` must be at least 0; got -1"),
         ({"shape": (3, 4, 1)}, r"image_shape=\(3, 4, 1\)"),
         ({"shape": (4, 4)}, r"\(H, W, C\), all positive; got \(4, 4\)"),
         ({"shape": (4, 0, 1)}, r"got \(4, 0, 1\)"),

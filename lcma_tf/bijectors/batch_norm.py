@@ -118,4 +118,6 @@ class InFlowBatchNorm(ImageBijector):
 
 def _move(moving: tf.Variable, batch: tf.Tensor, momentum: float | tf.Tensor) -> None:
     batch = tf.cast(tf.stop_gradient(batch), moving.dtype)
-    moving.assign_sub((moving - batch) * tf.cast(1.0 - momentum, moving.dtype))
+    # The hint: a Python float would become a float32 before it is cast.
+    momentum = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
+    moving.assign_sub((moving - batch) * (1 - momentum))
