@@ -156,6 +156,8 @@ class FlowModel(keras.Model):
             raise ValueError(
                 f"`num_importance_samples` must be at least 1; got {num_importance_samples}."
             )
+        if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
+            return tf.zeros([0], self.compute_dtype)
         if num_importance_samples == 1:
             return self._log_prob_function(images, seed)
         return self._bound_function(images, seed, num_importance_samples)
@@ -180,6 +182,8 @@ class FlowModel(keras.Model):
             raise ValueError(f"`n` must be at least 0; got {n}.")
         if not (np.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"`temperature` must be a finite number >= 0; got {temperature}.")
+        if n == 0:
+            return tf.zeros([0, *self.config.image_shape], tf.uint8)
         return self._sample_function(n, seed, temperature)
 
     def encode(self, images, seed: int | None = None) -> tf.Tensor:
@@ -188,6 +192,8 @@ class FlowModel(keras.Model):
         Each pixel is taken at the middle of its bin (u = 0.5), or, with a `seed`, at that seed's noise.
         """
         images = self._checked_images(images)
+        if images.shape[0] == 0:
+            return tf.zeros(images.shape, self.compute_dtype)
         shape = self.config.image_shape
         noise = tf.fill(shape, 0.5) if seed is None else self._noise(_SCORE, seed, 0)
         return self._encode_function(images, tf.cast(noise, self.compute_dtype))
@@ -196,6 +202,8 @@ class FlowModel(keras.Model):
         """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x."""
         latents = tf.convert_to_tensor(latents)
         self._check_shape("latents", latents)
+        if latents.shape[0] == 0:
+            return tf.zeros(latents.shape, tf.uint8)
         return self._decode_function(tf.cast(latents, self.compute_dtype))
 
     def interpolate(self, a, b, steps: int = 8) -> tf.Tensor:
@@ -208,6 +216,11 @@ class FlowModel(keras.Model):
         if steps < 2:
             raise ValueError(f"`steps` must be at least 2; got {steps}.")
         start, end = self.encode(a), self.encode(b)
+        if start.shape != end.shape:
+            raise ValueError(
+                "`a` and `b` must hold the same number of images; "
+                f"got {list(start.shape)} and {list(end.shape)}."
+            )
         weights = np.linspace(0.0, 1.0, steps).tolist()
         return tf.stack([self.decode((1 - w) * start + w * end) for w in weights], axis=1)
 

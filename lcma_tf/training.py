@@ -82,7 +82,9 @@ def train_flow(
                 StopAtNonFinite(model.part_names),
                 StopAtStep(num_steps),
                 TrainingProgress(config.batch_size),
-                keras.callbacks.TensorBoard(os.fspath(directory / "tensorboard")),
+                keras.callbacks.TensorBoard(
+                    os.fspath(directory / "tensorboard"), write_graph=False
+                ),
                 keras.callbacks.ModelCheckpoint(
                     os.fspath(best),
                     monitor="val_bits_per_dim",

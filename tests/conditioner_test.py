@@ -1,12 +1,11 @@
-"""The RealNVP conditioner against a slow and plain one in NumPy, its statistics, its L2, its size."""
+"""The RealNVP conditioner against a slow and plain one in NumPy, its statistics, its L2."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import assert_close, randomize, tiny_config, tiny_factorization
+from testing import assert_close, randomize
 
-from lcma_tf import FlowConfig, FlowModel, masks
+from lcma_tf import masks
 from lcma_tf.networks import ResidualConditioner
 
 EPSILON = 1e-4
@@ -139,7 +138,7 @@ def test_l2_is_of_the_magnitudes_and_of_the_scales_of_pixel_masks(pixel_mask):
     squares = sum(np.sum(value**2) for name, value in weights.items() if "magnitude" in name)
     if pixel_mask is not None:
         squares += weights["scale"] ** 2
-    assert_close(sum(network.losses), 0.03 * squares, 1e-9)
+    assert_close(sum(network.losses), 0.03 * squares, 1e-6)  # Keras' coefficient is a float32.
     assert not conditioner(pixel_mask, magnitude_l2=0.0).losses
 
 
@@ -183,41 +182,3 @@ def test_scaling_a_kernel_changes_nothing():
             variable.assign(3.0 * tf.convert_to_tensor(variable))
     for actual, expected in zip(network(kept), (shift, log_scale), strict=True):
         assert_close(actual, expected, 1e-10)
-
-
-def num_parameters(in_channels, out_channels, width, blocks, mask_channels):
-    """Trainable numbers of one conditioner, term by term as the design lists its layers."""
-    first = in_channels + 9 * (2 * in_channels + mask_channels) * width + width
-    block = 2 * width + 2 * 9 * width**2 + width + width  # Betas, kernels, magnitude, bias.
-    skip = width**2 + width + width
-    last = width + width * 2 * out_channels + 2 * (2 * out_channels)
-    return 1 + first + blocks * block + (blocks + 1) * skip + last
-
-
-def expected_parameters(config):
-    total, channels, width = 0, config.image_shape[-1], config.base_dim
-    blocks = config.num_residual_blocks
-    for _ in range(config.num_scales - 1):
-        total += 3 * num_parameters(channels, channels, width, blocks, 1)
-        total += 3 * num_parameters(2 * channels, 2 * channels, 2 * width, blocks, 0)
-        channels, width = 2 * channels, 2 * width
-    return total + 4 * num_parameters(channels, channels, width, blocks, 1)
-
-
-PAPER = {
-    "cifar10": (FlowConfig(), 19_609_545),
-    "imagenet32": (FlowConfig((32, 32, 3), "realnvp", 4, 32, 4), 46_220_359),
-    "imagenet64": (FlowConfig((64, 64, 3), "realnvp", 5, 32, 2), 96_363_237),
-    "tiny": (tiny_config(num_scales=3), None),
-}
-
-
-@pytest.mark.parametrize(("config", "number"), PAPER.values(), ids=PAPER.keys())
-def test_the_number_of_parameters(config, number):
-    assert number in (None, expected_parameters(config))
-    factorization = tiny_factorization("realnvp", config.image_shape, config.num_scales)
-    model = FlowModel(config, factorization)
-    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == expected_parameters(
-        config
-    )
-    keras.backend.clear_session()

@@ -232,8 +232,9 @@ class _BatchNorms:
         ]
         for variable, new in new_moments:
             moving = variable.value  # The tf.Variable: Keras' own has no relative assignment.
-            change = (moving - tf.stop_gradient(new)) * tf.cast(1.0 - momentum, moving.dtype)
-            moving.assign_sub(change)
+            # The hint: a Python float would become a float32 before it is cast.
+            kept = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
+            moving.assign_sub((moving - tf.stop_gradient(new)) * (1 - kept))
 
 
 def _affine(mean, variance, beta):

@@ -1,0 +1,105 @@
+"""Every conditioner runs once: convolutions in the traced graphs, in nested functions too."""
+
+import keras
+import pytest
+import tensorflow as tf
+from testing import count_ops, num_convolutions, random_images, tiny_flow
+
+from lcma_tf import NegativeLogLikelihood
+
+SHAPE = (4, 4, 2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_flow(num_residual_blocks=2)
+
+
+@pytest.fixture(scope="module")
+def one_pass(model):
+    """(2 blocks x 2 convs) + 3 skips + first + last, for 10 couplings; checked by running them."""
+    number = num_convolutions(model.config)
+    assert number == 10 * (4 + 3 + 2)
+    conditioners = [net for net in model.networks if hasattr(net, "num_residual_blocks")]
+
+    @tf.function
+    def each_once():
+        return [net(tf.zeros([1, 4, 4, net.in_channels])) for net in channel_conditioners]
+
+    channel_conditioners = [net for net in conditioners if net.pixel_mask is None]
+    assert len(conditioners) == 10 and len(channel_conditioners) == 3
+    assert count_ops(each_once.get_concrete_function()) == 3 * number / 10
+    return number
+
+
+def traced(function, *arguments):
+    return tf.function(function, autograph=False).get_concrete_function(*arguments)
+
+
+def batch(dtype=tf.float32):
+    return tf.TensorSpec([None, *SHAPE], dtype)
+
+
+def test_public_scores(model, one_pass):
+    assert count_ops(model._log_prob_function.get_concrete_function()) == one_pass
+    # The bound's loop holds the body once.
+    assert count_ops(model._bound_function.get_concrete_function()) == one_pass
+
+
+def test_public_samples_and_codes(model, one_pass):
+    for function in (model._sample_function, model._encode_function, model._decode_function):
+        assert count_ops(function.get_concrete_function()) == one_pass
+
+
+def test_distribution(model, one_pass):
+    distribution = model.distribution
+    assert count_ops(traced(distribution.log_prob, batch())) == one_pass
+    assert count_ops(traced(lambda: distribution.sample(3))) == one_pass
+    both = traced(lambda: distribution.experimental_sample_and_log_prob(3))
+    assert count_ops(both) == one_pass
+
+
+def test_sampling_and_scoring_the_sample(model, one_pass):
+    def sample_then_score():
+        images = model.distribution.sample(3)
+        return images, model.distribution.log_prob(images)
+
+    assert count_ops(traced(sample_then_score)) == one_pass
+
+
+@pytest.mark.parametrize("log_det_first", [False, True])
+def test_a_value_and_its_log_det_in_either_order(model, one_pass, log_det_first):
+    bijector = model.distribution.bijector
+
+    def value_and_log_det(y):
+        if log_det_first:
+            return bijector.inverse_log_det_jacobian(y, event_ndims=3), bijector.inverse(y)
+        return bijector.inverse(y), bijector.inverse_log_det_jacobian(y, event_ndims=3)
+
+    assert count_ops(traced(value_and_log_det, batch())) == one_pass
+
+
+def test_contributions(model, one_pass):
+    function = traced(lambda images: model.layer_terms(images, 0.5), batch(tf.uint8))
+    assert count_ops(function) == one_pass
+
+
+def test_training_step(one_pass):
+    model = tiny_flow(num_residual_blocks=2)
+    loss = NegativeLogLikelihood()
+    model.compile(keras.optimizers.Adam(), loss=loss, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    step = traced(model.train_step, (tf.convert_to_tensor(random_images(4, SHAPE)),))
+    assert count_ops(step, "Conv2D") == one_pass  # The forward pass; backward has other ops.
+    assert count_ops(step, "Conv2DBackpropFilter") == one_pass
+
+
+def test_the_count_descends_into_functions():
+    convolve = tf.function(lambda x: tf.nn.conv2d(x, tf.ones([1, 1, 2, 2]), 1, "SAME"))
+
+    def twice_nested(x):
+        return tf.while_loop(
+            lambda i, x: i < 3, lambda i, x: (i + 1, convolve(x)), (0, convolve(x))
+        )
+
+    assert count_ops(traced(twice_nested, batch())) == 2

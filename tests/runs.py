@@ -1,0 +1,158 @@
+"""What the tests of the command line share: a tiny data set, a tiny run, mains in and out of process.
+
+A process of its own costs the start of TensorFlow, so a main is mostly called here, in the process of
+the test (`call`); `start` and `run` are for what only a process shows: a kill, an exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import io
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import time
+import warnings
+from unittest import mock
+
+import numpy as np
+from absl import flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHAPE = (8, 8, 3)
+# Epochs short enough to be killed in between, and the last one not full.
+TINY = {
+    "num_scales": 2,
+    "base_dim": 2,
+    "num_residual_blocks": 1,
+    "batch_size": 8,
+    "pretrain_steps": 30,
+    "train_steps": 41,
+    "steps_per_epoch": 4,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a main ended: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def splits(shape=SHAPE, seed=0, **changes):
+    """Arrays `train`, `validation`, `test` of smooth images; `changes` replaces some."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 200, (40, 1, 1, shape[-1])) + rng.integers(0, 56, (40, *shape))
+    train, validation, test = np.split(images.astype(np.uint8), [24, 32])
+    return {"train": train, "validation": validation, "test": test, **changes}
+
+
+def write_npz(path, **arrays):
+    """Writes a data set; returns its name for `--dataset`."""
+    np.savez(path, **(arrays or splits()))
+    return f"npz:{path}"
+
+
+def as_flags(**values):
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+def call(module, *argv):
+    """Runs `python -m module argv` in this process, flags and all, and leaves no flag behind."""
+    before = set(flags.FLAGS)
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch.object(sys, "argv", [module, *map(str, argv)]),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            runpy.run_module(module, run_name="__main__", alter_sys=False)
+    except SystemExit as stop:
+        if isinstance(stop.code, str):  # What the interpreter does with a message.
+            err.write(stop.code)
+        code = 1 if isinstance(stop.code, str) else stop.code or 0
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def start(module, *argv):
+    """Starts `python -m module argv` as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, argv)],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(module, *argv):
+    """Runs `python -m module argv` to its end as a process of its own."""
+    return end_of(start(module, *argv))
+
+
+def end_of(process, seconds=300):
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Ended(process.returncode, out, err)
+
+
+def files(folder):
+    """Every file below a folder with what tells whether it was written again."""
+    found = (path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in found
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """An unbroken run by the command `python -m lcma_tf.train *flags --workdir=workdir`."""
+
+    flags: list[str]
+    workdir: pathlib.Path
+    out: str
+
+
+def finished_run(tmp_path_factory):
+    """The one unbroken run of the whole test session, made by whoever asks first."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # What the workers have in common.
+    workdir, log = base / "finished_run", base / "finished_run.log"
+    command = as_flags(dataset=f"npz:{base / 'images.npz'}", **TINY)
+    with open(base / "finished_run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not log.exists():
+            write_npz(base / "images.npz")
+            ended = run("lcma_tf.train", *command, f"--workdir={workdir}")
+            assert ended.code == 0, ended.err
+            log.write_text(ended.out)
+    return FinishedRun(command, workdir, log.read_text())
+
+
+def wait_for(happened, process, seconds=300):
+    """Waits until `happened()`, for which `process` must still be running."""
+    for _ in range(100 * seconds):
+        if happened():
+            return
+        assert process.poll() is None, f"It ended too early:\n{process.communicate()[1]}"
+        time.sleep(0.01)
+    raise AssertionError(f"Nothing happened in {seconds} s.")
