@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import pathlib
 import time
 from collections.abc import Sequence
 
@@ -133,6 +134,9 @@ class Resume(keras.callbacks.BackupAndRestore):
     def restore(self, model: keras.Model) -> int:
         """Loads the last whole state into `model`; returns the number of steps it has done, or 0."""
         self.set_model(model)
+        for name in ("training_metadata.json", "training_metadata.json.bkp"):
+            # Keras' epoch number: not needed here, and not readable if a kill has torn it.
+            pathlib.Path(self.backup_dir, name).unlink(missing_ok=True)
         try:
             super().on_train_begin()
         except OSError:  # Torn, and there is none before: it was the first.

@@ -9,7 +9,9 @@ from typing import Any, Self
 
 from lcma_tf.factorization import SPLIT_RULES
 
-__all__ = ["ConfigError", "FlowConfig", "TrainConfig"]
+__all__ = ["MAX_SEED", "ConfigError", "FlowConfig", "TrainConfig"]
+
+MAX_SEED = 2**30  # Seeds are int32, and the noise of batch b is that of seed + b.
 
 
 class ConfigError(ValueError):
@@ -33,6 +35,11 @@ def _require_ints(config: Any, minimum: int, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         _require(_is_int(value) and value >= minimum, name, f"an integer >= {minimum}", value)
+
+
+def _require_seed(config: Any) -> None:
+    _require_ints(config, 0, "seed")
+    _require(config.seed <= MAX_SEED, "seed", f"at most {MAX_SEED}", config.seed)
 
 
 class _DictConfig:
@@ -96,7 +103,7 @@ class FlowConfig(_DictConfig):
         _require(fits, "image_shape", "(height, width, channels), all positive integers", shape)
         object.__setattr__(self, "image_shape", tuple(shape))
         _require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
-        _require_ints(self, 0, "seed")
+        _require_seed(self)
         _require(self.flow in ("realnvp",), "flow", "'realnvp'", self.flow)
         divisor = 2 ** (self.num_scales - 1)
         height, width, _ = self.image_shape
@@ -181,7 +188,8 @@ class TrainConfig(_DictConfig):
             object.__setattr__(self, "pretrain_steps", self.train_steps)
         _require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
         _require_ints(self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch")
-        _require_ints(self, 0, "warmup_steps", "seed")
+        _require_ints(self, 0, "warmup_steps")
+        _require_seed(self)
         if self.image_size is not None:
             _require_ints(self, 1, "image_size")
         for name in ("learning_rate", "clip_norm"):

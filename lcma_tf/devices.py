@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from lcma_tf.config import ConfigError
+from lcma_tf.config import ConfigError, TrainConfig
 
 __all__ = ["RuntimeConfig", "make_strategy"]
 
@@ -17,7 +17,8 @@ class RuntimeConfig:
 
     Args:
         num_devices: devices that share each batch; None = all visible GPUs, or one CPU.
-        steps_per_execution: training steps for each call from Python.
+        steps_per_execution: training steps for each call from Python; a divisor of what is between
+            two validations, since Keras does not cut a call short.
         jit_compile: compile the training step with XLA.
     """
 
@@ -32,6 +33,17 @@ class RuntimeConfig:
             raise ConfigError(
                 f"`steps_per_execution` must be at least 1; got {self.steps_per_execution}."
             )
+
+    def check_fits(self, config: TrainConfig) -> None:
+        """Raises `ConfigError` if a run of `config` would take steps that it was not asked for."""
+        for name in ("pretrain_steps", "train_steps"):
+            steps = getattr(config, name)
+            per_epoch = min(config.steps_per_epoch, steps)
+            if steps % self.steps_per_execution or per_epoch % self.steps_per_execution:
+                raise ConfigError(
+                    f"`steps_per_execution` must divide {name}={steps} and "
+                    f"steps_per_epoch={config.steps_per_epoch}; got {self.steps_per_execution}."
+                )
 
 
 def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Strategy:
@@ -63,9 +75,10 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
 
 
 def _make_logical_cpus(num_devices: int) -> None:
-    if len(tf.config.list_logical_devices("CPU")) >= num_devices:
-        return
+    # Asked of the configuration: to list the logical devices is to start TensorFlow with them.
     (cpu,) = tf.config.list_physical_devices("CPU")
+    if len(tf.config.get_logical_device_configuration(cpu) or []) >= num_devices:
+        return
     try:
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices

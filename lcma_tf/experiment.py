@@ -40,10 +40,12 @@ def run_experiment(
     """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`.
 
     Raises:
-        ConfigError, FactorizationError, WorkdirError: before anything is written.
+        ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
         NonFiniteError: training left the finite numbers.
     """
     workdir.check(flow_config, config)
+    data_lib.check_training_batches(data.train, config.batch_size)
+    runtime.check_fits(config)
     make_strategy(runtime.num_devices, config.batch_size)
     given = None
     if config.factorization_path is not None:

@@ -1,9 +1,9 @@
-"""Which dimensions leave the flow at each scale: the split rules and their frozen result.
+"""Which dimensions leave the flow at each scale: a rule's decision, frozen and kept.
 
 A `Factorization` is a decision made once, before training (Das et al. 2019, section 3): for each
-scale but the last a boolean mask, True = the dimension goes on. Every rule is one small function
-from a scale's contributions to its mask; `decide_factorization` applies it recursively, each scale
-seeing only what the scales before let through (equation 6). NumPy only: no gradient passes here.
+scale but the last a boolean mask, True = the dimension goes on. `decide_factorization` applies a
+rule of `split_rules.py` recursively, each scale seeing only what the scales before let through
+(equation 6). NumPy only: no gradient passes here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ import dataclasses
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lcma_tf import masks as masks_lib
+from lcma_tf.split_rules import RULES, SPLIT_RULES
 
-__all__ = ["SPLIT_RULES", "Factorization", "FactorizationError", "decide_factorization"]
+__all__ = [
+    "SPLIT_RULES",
+    "Factorization",
+    "FactorizationError",
+    "decide_factorization",
+    "needs_contributions",
+]
 
 FORMAT_VERSION = 1
 # The scalar entries of a file: their type and number of dimensions.
@@ -40,56 +47,9 @@ class FactorizationError(ValueError):
     """A factorization that cannot be decided, or a file that does not hold a valid one."""
 
 
-# One rule: (contribution or None, shape, rng) -> bool mask of that shape, half of it True.
-Rule = Callable[[np.ndarray | None, tuple[int, ...], np.random.Generator], np.ndarray]
-
-
-def _two_highest_of_each_block(score: np.ndarray) -> np.ndarray:
-    """True for the two highest of each 2x2 block and channel; ties go to the earlier in raster order."""
-    height, width, channels = score.shape
-    in_blocks = masks_lib.blocks(score)
-    order = np.argsort(-in_blocks, axis=-1, kind="stable")
-    kept = np.zeros(in_blocks.shape, bool)
-    np.put_along_axis(kept, order[..., :2], True, axis=-1)
-    kept = kept.reshape(height // 2, width // 2, channels, 2, 2)
-    return kept.transpose(0, 3, 1, 4, 2).reshape(height, width, channels)
-
-
-def _lcma(contribution, shape, rng):
-    """High contributors go on, low ones exit: the paper's rule (max- and min-pooling, Figure 1)."""
-    return _two_highest_of_each_block(contribution)
-
-
-def _lcma_reversed(contribution, shape, rng):
-    """High contributors exit: the paper's second ablation."""
-    return _two_highest_of_each_block(-contribution)
-
-
-def _random(contribution, shape, rng):
-    """Half of all dimensions, with no regard to place: the paper's fixed random permutation."""
-    kept = np.zeros(int(np.prod(shape)), bool)
-    kept[rng.permutation(kept.size)[: kept.size // 2]] = True
-    return kept.reshape(shape)
-
-
-def _realnvp(contribution, shape, rng):
-    """The diagonal (0,0), (1,1) of each 2x2 block goes on: the static rule of Dinh et al. 2016."""
-    return masks_lib.checkerboard(shape, keep_even=True)
-
-
-_RULES: dict[str, tuple[Rule | None, bool]] = {  # name: (rule, does it read contributions?)
-    "lcma": (_lcma, True),
-    "lcma_reversed": (_lcma_reversed, True),
-    "random": (_random, False),
-    "realnvp": (_realnvp, False),
-    "none": (None, False),  # Nothing exits: the pretraining network.
-}
-SPLIT_RULES = tuple(_RULES)
-
-
 def needs_contributions(rule: str) -> bool:
     """Whether `rule` is decided by data, so that a pretraining run is needed first."""
-    return _RULES[_checked_rule(rule)][1]
+    return RULES[_checked_rule(rule)][1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -286,7 +246,7 @@ def decide_factorization(
         )
     if seed < 0:
         raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
-    function, reads_contributions = _RULES[rule]
+    function, reads_contributions = RULES[rule]
     layers = None
     if reads_contributions:
         layers = _checked_contributions(contributions, shape, num_scales, rule)
@@ -307,7 +267,7 @@ def decide_factorization(
 
 
 def _checked_rule(rule: str) -> str:
-    if rule not in _RULES:
+    if rule not in RULES:
         raise FactorizationError(
             f"`split_rule` must be one of {', '.join(SPLIT_RULES)}; got {rule!r}."
         )

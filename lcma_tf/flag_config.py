@@ -10,11 +10,12 @@ from typing import Any
 
 from absl import flags
 
-from lcma_tf.config import FlowConfig, TrainConfig
+from lcma_tf.config import MAX_SEED, FlowConfig, TrainConfig
 from lcma_tf.factorization import SPLIT_RULES
 
 __all__ = [
     "FLAGS",
+    "check_flow_flags",
     "define_evaluate_flags",
     "define_sample_flags",
     "define_train_flags",
@@ -76,7 +77,7 @@ def define_evaluate_flags() -> None:
     flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "images to score")
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
     flags.DEFINE_integer("batch_size", 64, "images a pass")
-    flags.DEFINE_integer("seed", 0, "of the dequantization noise")
+    _define_seed("of the dequantization noise")
     flags.DEFINE_string("dataset", None, "score another data set than the run's")
     flags.DEFINE_string("data_dir", None, "where it is; default: the run's")
 
@@ -94,12 +95,17 @@ def define_sample_flags() -> None:
     flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
     flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
     flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
-    flags.DEFINE_integer("seed", 0, "of the samples, or of the choice of test images")
+    _define_seed("of the samples, or of the choice of test images")
 
 
 def flow_config(image_shape: tuple[int, ...]) -> FlowConfig:
     """The flow that the flags describe, for images of this shape."""
     return FlowConfig(image_shape=image_shape, **_values(FlowConfig))
+
+
+def check_flow_flags() -> None:
+    """Raises `ConfigError` at a flow flag that no images would suit, before there are any."""
+    FlowConfig(**{**_values(FlowConfig), "num_scales": min(FLAGS.num_scales, 1)})
 
 
 def train_config() -> TrainConfig:
@@ -113,6 +119,10 @@ def _values(config: type) -> dict[str, Any]:
         for field in dataclasses.fields(config)
         if field.name in _HELP
     }
+
+
+def _define_seed(text: str) -> None:
+    flags.DEFINE_integer("seed", 0, text, lower_bound=0, upper_bound=MAX_SEED)
 
 
 def _define(field: dataclasses.Field) -> None:

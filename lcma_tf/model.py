@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from typing import Any
 
 import keras
@@ -116,6 +117,14 @@ class FlowModel(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         self.breakdown.update_state(y_pred)
         return super().compute_metrics(x, y_pred if y is None else y, y_pred, sample_weight)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Under several replicas Keras takes the first batch out of the data, so that training would
+        # begin with the second, and calls the model on its mean over the replicas, which is no uint8
+        # image. Everything but the optimizer is built already.
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def get_config(self):
         return {
@@ -308,14 +317,15 @@ def load(workdir: str | os.PathLike[str]) -> FlowModel:
     """Loads the flow that a finished run left in `workdir`; a `.keras` file works too.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is none, or one that was cut short.
     """
     path = os.fspath(workdir)
     if os.path.isdir(path) or not path.endswith(".keras"):
         path = os.path.join(path, MODEL_FILE)
-    if not os.path.exists(path):
+    if not zipfile.is_zipfile(path):
         raise FileNotFoundError(
-            f"`workdir` must hold a finished run, with {MODEL_FILE} in it; got {os.fspath(workdir)!r}."
+            f"`workdir` must hold a finished run, with a whole {MODEL_FILE} in it; "
+            f"got {os.fspath(workdir)!r}."
         )
     model: Any = keras.models.load_model(path, compile=False)
     return model

@@ -22,11 +22,13 @@ def main() -> None:
         cli.require(
             len(temperatures) == 1, "temperature", f"given once for a {flags.kind}", temperatures
         )
+    path = flags.output or os.path.join(flags.workdir, "drawn.png")
+    writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
+    cli.require(writable or not flags.output, "output", "a file in an existing folder", path)
     from lcma_tf import plots
     from lcma_tf.model import load
 
     model = load(flags.workdir)
-    path = flags.output or os.path.join(flags.workdir, "drawn.png")
     if flags.kind == "interpolation":
         plots.save_interpolation(path, _paths(model, flags))
     elif flags.kind == "temperatures":

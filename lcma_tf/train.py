@@ -4,11 +4,12 @@ from lcma_tf import cli, flag_config
 
 
 def main() -> None:
-    # Flags first, data next, TensorFlow's weight last: a misspelled value is answered at once.
+    # Flags first, since a data set may have to be downloaded; and devices before data, since
+    # TensorFlow divides a CPU only before it is used.
     config = flag_config.train_config()
-    flag_config.flow_config((2 ** (flag_config.FLAGS.num_scales + 1),) * 2 + (3,))
+    flag_config.check_flow_flags()
     from lcma_tf import data
-    from lcma_tf.devices import RuntimeConfig
+    from lcma_tf.devices import RuntimeConfig, make_strategy
     from lcma_tf.experiment import run_experiment
     from lcma_tf.workdir import Workdir
 
@@ -17,6 +18,7 @@ def main() -> None:
         flag_config.FLAGS.steps_per_execution,
         flag_config.FLAGS.jit_compile,
     )
+    make_strategy(runtime.num_devices, config.batch_size)
     images = data.load(config.dataset, config.data_dir, config.image_size)
     flow = flag_config.flow_config(images.image_shape)
     run_experiment(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)

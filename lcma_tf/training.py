@@ -129,9 +129,11 @@ def _forget_epochs_from(epoch: int, history: pathlib.Path) -> float | None:
     """Cuts the history to the epochs that are done; returns their best validation bits/dim."""
     rows = read_history(history, num_epochs=epoch)
     if history.exists():
-        with open(history, "w", newline="") as file:
+        temporary = history.with_suffix(".tmp")
+        with open(temporary, "w", newline="") as file:
             if rows:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
                 writer.writeheader()
                 writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+        os.replace(temporary, history)
     return float(np.min([row["val_bits_per_dim"] for row in rows])) if rows else None

@@ -24,9 +24,14 @@ class Workdir:
 
     Args:
         path: the folder.
+
+    Raises:
+        WorkdirError: `path` is empty.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
+        if not os.fspath(path):
+            raise WorkdirError("`workdir` must be the path of a folder; got ''.")
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
         self.contributions = self.path / "contributions.npz"
@@ -65,10 +70,20 @@ class Workdir:
             )
 
     def claim(self, flow: FlowConfig, train: TrainConfig) -> None:
-        """Makes the folder and writes the configs into it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not self.config.exists():
-            write_json(self.config, {"flow": flow.to_dict(), "train": train.to_dict()})
+        """Makes the folder and writes the configs into it.
+
+        Raises:
+            WorkdirError: the file system refuses.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.config.exists():
+                write_json(self.config, {"flow": flow.to_dict(), "train": train.to_dict()})
+        except OSError as error:
+            raise WorkdirError(
+                "`workdir` must be a folder that can be made and written to; "
+                f"got {str(self.path)!r}: {error.strerror}."
+            ) from error
 
     def read_configs(self) -> tuple[FlowConfig, TrainConfig]:
         """The configs that the run was started with.

@@ -65,7 +65,6 @@ def as_flags(**values):
 
 def call(module, *argv):
     """Runs `python -m module argv` in this process, flags and all, and leaves no flag behind."""
-    before = set(flags.FLAGS)
     out, err = io.StringIO(), io.StringIO()
     code = 0
     try:
@@ -82,8 +81,8 @@ def call(module, *argv):
         code = 1 if isinstance(stop.code, str) else stop.code or 0
     finally:
         flags.FLAGS.unparse_flags()
-        for name in set(flags.FLAGS) - before:
-            delattr(flags.FLAGS, name)
+        for flag in list(flags.FLAGS.flags_by_module_dict().get("lcma_tf.flag_config", [])):
+            delattr(flags.FLAGS, flag.name)
     return Ended(code, out.getvalue(), err.getvalue())
 
 

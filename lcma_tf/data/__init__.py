@@ -2,12 +2,13 @@
 
 from lcma_tf.data.codecs import codec_bits_per_dim
 from lcma_tf.data.image_data import DataError, ImageData
-from lcma_tf.data.pipeline import evaluation_batches, training_batches
+from lcma_tf.data.pipeline import check_training_batches, evaluation_batches, training_batches
 from lcma_tf.data.sources import load
 
 __all__ = [
     "DataError",
     "ImageData",
+    "check_training_batches",
     "codec_bits_per_dim",
     "evaluation_batches",
     "load",

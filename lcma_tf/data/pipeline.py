@@ -31,12 +31,8 @@ def training_batches(
         DataError: images of another type or rank, fewer than `batch_size` of them, or a negative
             `start_step`.
     """
-    _check(images, batch_size)
+    check_training_batches(images, batch_size)
     steps_per_epoch = len(images) // batch_size
-    if steps_per_epoch == 0:
-        raise DataError(
-            f"`batch_size` must be at most the number of images, {len(images)}; got {batch_size}"
-        )
     if start_step < 0:
         raise DataError(f"`start_step` must not be negative; got {start_step}")
     # Two streams of random numbers, lest an image's flip tell of its place in the shuffle.
@@ -68,6 +64,15 @@ def training_batches(
     )
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def check_training_batches(images: np.ndarray, batch_size: int) -> None:
+    """Raises the `DataError` that `training_batches` would, before anything is built."""
+    _check(images, batch_size)
+    if batch_size > len(images):
+        raise DataError(
+            f"`batch_size` must be at most the number of images, {len(images)}; got {batch_size}"
+        )
 
 
 def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:

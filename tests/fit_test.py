@@ -1,0 +1,131 @@
+"""`compile` and `fit`: the loss falls, is in the unit it says, and a non-finite one stops the run."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from testing import assert_close, tiny_flow
+
+from lcma_tf import NegativeLogLikelihood
+from lcma_tf.callbacks import NonFiniteError, StopAtNonFinite, StopAtStep
+from lcma_tf.optimizer import FusedAdam
+
+SHAPE = (4, 4, 2)
+NATS_PER_BIT_PER_DIM = 32 * math.log(2)
+PARTS = ["latent", "layer_1", "layer_2", "pixel"]
+
+
+def smooth_images(n=64):
+    """Images with something to learn: near one grey each, around the middle."""
+    rng = np.random.default_rng(0)
+    grey = rng.integers(60, 190, (n, 1, 1, 1))
+    return (grey + rng.integers(-4, 5, (n, *SHAPE))).astype(np.uint8)
+
+
+IMAGES = smooth_images()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model after one step, and then some epochs more; what each has told and changed."""
+    model = tiny_flow(base_dim=4)
+    model.compile(
+        FusedAdam(1e-2, global_clipnorm=100.0), loss=NegativeLogLikelihood(), jit_compile=False
+    )
+    variables = [variable for network in model.networks for variable in network.variables]
+    before = [variable.numpy() for variable in variables]
+    l2 = float(sum(model.losses))
+    first = model.fit(IMAGES, batch_size=64, verbose=0).history
+    unmoved = [v.path for v, old in zip(variables, before, strict=True) if np.all(v.numpy() == old)]
+    later = model.fit(IMAGES, batch_size=64, epochs=60, verbose=0, shuffle=False).history
+    return model, {"first": first, "later": later, "l2": l2, "unmoved": unmoved}
+
+
+def test_the_loss_falls(trained):
+    _, told = trained
+    falls = told["later"]["bits_per_dim"]
+    assert falls[-1] < told["first"]["bits_per_dim"][0] - 1
+    assert falls[-1] < 7.5  # Bits: below what images without structure would cost.
+
+
+def test_one_step_moves_every_variable(trained):
+    assert trained[1]["unmoved"] == []
+
+
+def test_the_training_loss_is_nats_per_image_and_l2(trained):
+    _, told = trained
+    nats = told["first"]["bits_per_dim"][0] * NATS_PER_BIT_PER_DIM
+    assert told["l2"] > 0
+    np.testing.assert_allclose(told["first"]["loss"], nats + told["l2"], rtol=1e-6)
+
+
+def test_the_parts_sum_to_the_whole(trained):
+    model, told = trained
+    assert sorted(model.part_names) == PARTS
+    for logs in (told["first"], told["later"]):
+        parts = sum(np.array(logs[name]) for name in PARTS)
+        np.testing.assert_allclose(parts, logs["bits_per_dim"], rtol=1e-5)
+        assert set(logs) == {"loss", "bits_per_dim", *PARTS}
+
+
+def test_validation_is_the_public_score(trained):
+    model, _ = trained
+    # Batches of unequal size: every image counts once.
+    logs = model.evaluate(IMAGES[:50], batch_size=32, verbose=0, return_dict=True)
+    log_prob = model.log_prob(IMAGES[:50]).numpy()
+    bits = model.bits_per_dim(IMAGES[:50]).numpy()
+    assert_close(logs["bits_per_dim"], bits.mean(), 1e-4)
+    assert_close(logs["loss"], -log_prob.mean() + float(sum(model.losses)), 1e-4)
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_a_weight_that_is_not_finite_stops_the_run_and_names_the_layer(trained, layer):
+    model, _ = trained
+    saved = model.get_weights()
+    weight = next(v for v in model.trainable_variables if v.path.startswith(f"layer_{layer}_"))
+    weight.assign(weight * math.nan)
+    step = int(model.optimizer.iterations) + 1
+    with pytest.raises(NonFiniteError, match=f"of flow layer {layer} became nan at step {step}"):
+        model.fit(IMAGES, batch_size=64, verbose=0, callbacks=[StopAtNonFinite(model.part_names)])
+    model.set_weights(saved)
+
+
+def test_a_run_stops_at_its_last_step(trained):
+    model, _ = trained
+    done = int(model.optimizer.iterations)
+    model.fit(IMAGES, batch_size=64, epochs=9, verbose=0, callbacks=[StopAtStep(done + 6)])
+    assert int(model.optimizer.iterations) == done + 6
+
+
+class Optimizer:
+    iterations = 12
+
+
+class Model:
+    optimizer = Optimizer()
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        (
+            ["pixel", "layer_1", "layer_2", "latent"],
+            "the pixel transform",
+        ),  # The first is the cause.
+        (["layer_2", "latent"], "flow layer 2"),
+        (["latent"], "the latent density"),
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_first_part_from_the_data_on_is_named(bad, named, value):
+    callback = StopAtNonFinite(["latent", "layer_1", "layer_2", "pixel"])
+    callback.set_model(Model())
+    logs = {name: value if name in bad else 1.0 for name in PARTS}
+    message = re.escape(f"The log-density of {named} became {value} at step 12. Try a lower")
+    with pytest.raises(NonFiniteError, match=message):
+        callback.on_train_batch_end(0, logs)
+    with pytest.raises(NonFiniteError, match=f"of {named} .* at the validation after step 12"):
+        callback.on_epoch_end(0, {f"val_{name}": value for name, value in logs.items()})
+    callback.on_train_batch_end(0, dict.fromkeys(PARTS, 1.0))
+    callback.on_epoch_end(0, dict.fromkeys(PARTS, 1.0))  # Without validation.

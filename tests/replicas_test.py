@@ -1,0 +1,108 @@
+"""Training on two devices is training on one: batch moments are those of the global batch.
+
+Logical devices can be made only before TensorFlow starts, so a process of its own trains here.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROGRAM = """
+import json
+import keras
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from testing import random_images, tiny_flow
+from lcma_tf import NegativeLogLikelihood
+
+# Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
+# from the other's.
+images = random_images(12, (4, 2, 2))
+images[:3] //= 4
+images[6:9] //= 2
+DEVICES = {"one": ["CPU:0"], "two": ["CPU:0", "CPU:1"]}
+
+
+def train(devices, moments):
+    with tf.distribute.MirroredStrategy(devices).scope():
+        model = tiny_flow(image_shape=(4, 2, 2), batch_norm_moments=moments)
+        model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
+    variables = [v for network in model.networks for v in network.variables]
+    before = [v.numpy() for v in variables]
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat()
+    logs = model.fit(batches, steps_per_epoch=1, epochs=2, shuffle=False, verbose=0).history
+    return {
+        "logs": logs,
+        "evaluation": model.evaluate(batches.take(2), verbose=0, return_dict=True),
+        "trainable": {
+            v.path: (v.numpy() - old).tolist()
+            for v, old in zip(variables, before, strict=True)
+            if v.trainable
+        },
+        "moments": {v.path: v.numpy().tolist() for v in variables if not v.trainable},
+    }
+
+
+print(json.dumps({
+    moments: {name: train(devices, moments) for name, devices in DEVICES.items()}
+    for moments in ("changed", "all")
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def results():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/tmp"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(params=["changed", "all"])
+def one_and_two(request, results):
+    return results[request.param]["one"], results[request.param]["two"]
+
+
+def assert_equal_by_name(one, two, rtol, atol):
+    assert one.keys() == two.keys() and one
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=rtol, atol=atol, err_msg=name)
+
+
+def test_the_loss_and_its_parts(one_and_two):
+    one, two = one_and_two
+    assert_equal_by_name(one["logs"], two["logs"], rtol=1e-5, atol=0)
+    assert_equal_by_name(one["evaluation"], two["evaluation"], rtol=1e-4, atol=0)
+
+
+def test_gradients(one_and_two):
+    one, two = one_and_two
+    size = max(np.abs(change).max() for change in one["trainable"].values())
+    assert size > 1e-3
+    assert_equal_by_name(one["trainable"], two["trainable"], rtol=1e-3, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("kind", ["conditioner", "in_flow"])
+def test_moving_moments(one_and_two, kind):
+    one, two = (
+        {
+            name: value
+            for name, value in result["moments"].items()
+            if ("_moments/" in name) == (kind == "in_flow")
+        }
+        for result in one_and_two
+    )
+    assert_equal_by_name(one, two, rtol=1e-4, atol=1e-5)
