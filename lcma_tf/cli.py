@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, logging
 
 from lcma_tf.config import ConfigError
 
@@ -29,6 +29,7 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: arguments must be flags; got {' '.join(argv[1:])}")
+        logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it reads.
         try:
             main()
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import tensorflow as tf
 
@@ -70,7 +71,16 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
         return tf.distribute.get_strategy()
     if not gpus:
         _make_logical_cpus(num_devices)
-    kind = "GPU" if gpus else "CPU"
+    return _mirrored("GPU" if gpus else "CPU", num_devices)
+
+
+@functools.cache
+def _mirrored(kind: str, num_devices: int) -> tf.distribute.MirroredStrategy:
+    """The strategy over these devices. One for the whole process, whatever phases it runs.
+
+    Two over the same devices give out the same keys for their collective ops, and the second fails on
+    the shapes of the first.
+    """
     return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(num_devices)])
 
 

@@ -4,6 +4,7 @@ Logical devices can be made only before TensorFlow starts, so a process of its o
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -17,31 +18,31 @@ import json
 import keras
 import tensorflow as tf
 
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 from testing import random_images, tiny_flow
 from lcma_tf import NegativeLogLikelihood
+from lcma_tf.devices import make_strategy
 
-# Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
-# from the other's.
-images = random_images(12, (4, 2, 2))
-images[:3] //= 4
-images[6:9] //= 2
-DEVICES = {"one": ["CPU:0"], "two": ["CPU:0", "CPU:1"]}
+make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
 
 
-def train(devices, moments):
-    with tf.distribute.MirroredStrategy(devices).scope():
-        model = tiny_flow(image_shape=(4, 2, 2), batch_norm_moments=moments)
+def train(num_devices, moments, channels):
+    # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
+    # from the other's.
+    images = random_images(12, (4, 2, channels))
+    images[:3] //= 4
+    images[6:9] //= 2
+    with make_strategy(num_devices, batch_size=6).scope():
+        model = tiny_flow(image_shape=(4, 2, channels), batch_norm_moments=moments, num_scales=1)
         model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
     variables = [v for network in model.networks for v in network.variables]
     before = [v.numpy() for v in variables]
     batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat()
     logs = model.fit(batches, steps_per_epoch=1, epochs=2, shuffle=False, verbose=0).history
+    if moments == "all":  # Another graph to build: once is enough.
+        told = model.evaluate(batches.take(2), verbose=0, return_dict=True)
+        logs["evaluation"] = list(told.values())
     return {
         "logs": logs,
-        "evaluation": model.evaluate(batches.take(2), verbose=0, return_dict=True),
         "trainable": {
             v.path: (v.numpy() - old).tolist()
             for v, old in zip(variables, before, strict=True)
@@ -51,9 +52,11 @@ def train(devices, moments):
     }
 
 
+# Two flows one after the other, as a run pretrains and trains, of different shapes.
 print(json.dumps({
-    moments: {name: train(devices, moments) for name, devices in DEVICES.items()}
-    for moments in ("changed", "all")
+    moments: {name: train(num_devices, moments, channels)
+              for name, num_devices in (("one", 1), ("two", 2))}
+    for moments, channels in (("changed", 2), ("all", 1))
 }))
 """
 
@@ -62,7 +65,11 @@ print(json.dumps({
 def results():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3", "HOME": "/tmp"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "CUDA_VISIBLE_DEVICES": "-1",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -84,8 +91,7 @@ def assert_equal_by_name(one, two, rtol, atol):
 
 def test_the_loss_and_its_parts(one_and_two):
     one, two = one_and_two
-    assert_equal_by_name(one["logs"], two["logs"], rtol=1e-5, atol=0)
-    assert_equal_by_name(one["evaluation"], two["evaluation"], rtol=1e-4, atol=0)
+    assert_equal_by_name(one["logs"], two["logs"], rtol=1e-4, atol=0)
 
 
 def test_gradients(one_and_two):

@@ -1,7 +1,7 @@
 """What the tests of the command line share: a tiny data set, a tiny run, mains in and out of process.
 
 A process of its own costs the start of TensorFlow, so a main is mostly called here, in the process of
-the test (`call`); `start` and `run` are for what only a process shows: a kill, an exit code.
+the test (`call`); `Started` and `run` are for what only a process shows: a kill, an exit code.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from unittest import mock
@@ -86,30 +87,63 @@ def call(module, *argv):
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def start(module, *argv):
-    """Starts `python -m module argv` as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, argv)],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def flags_in(folder, values):
+    """Flags whose `{}` stand for `folder`."""
+    return as_flags(**{name: str(value).format(folder) for name, value in values.items()})
+
+
+def assert_refused(ended, words):
+    """It ended as bad input must: a known exit code, and one sentence with all these words."""
+    assert ended.code in (1, 2), ended
+    assert "Traceback" not in ended.err
+    if "FATAL Flags parsing error" not in ended.err:
+        assert ended.err.startswith("error: ") and "\n" not in ended.err.strip()
+    for word in words.split():
+        assert word in ended.err, (word, ended.err)
+
+
+class Started(subprocess.Popen):
+    """`python -m module argv` as a process of its own; what it writes goes into files.
+
+    A pipe that nobody reads would hold it up once it is full.
+    """
+
+    def __init__(self, module, *argv):
+        self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))
+        super().__init__(
+            [sys.executable, "-m", module, *map(str, argv)],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=self._out,
+            stderr=self._err,
+        )
+
+    def end(self, seconds=600):
+        """Waits for the end."""
+        try:
+            self.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        written = []
+        for file in (self._out, self._err):
+            file.seek(0)
+            written.append(file.read())
+            file.close()
+        return Ended(self.returncode, *written)
+
+    def wait_until(self, happened, seconds=600):
+        """Waits until `happened()`, for which it must still be running."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert self.poll() is None, f"It ended too early:\n{self.end().err}"
+            assert time.monotonic() < deadline, f"Nothing happened in {seconds} s."
+            time.sleep(0.01)
 
 
 def run(module, *argv):
     """Runs `python -m module argv` to its end as a process of its own."""
-    return end_of(start(module, *argv))
-
-
-def end_of(process, seconds=300):
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    return Ended(process.returncode, out, err)
+    return Started(module, *argv).end()
 
 
 def files(folder):
@@ -145,13 +179,3 @@ def finished_run(tmp_path_factory):
             assert ended.code == 0, ended.err
             log.write_text(ended.out)
     return FinishedRun(command, workdir, log.read_text())
-
-
-def wait_for(happened, process, seconds=300):
-    """Waits until `happened()`, for which `process` must still be running."""
-    for _ in range(100 * seconds):
-        if happened():
-            return
-        assert process.poll() is None, f"It ended too early:\n{process.communicate()[1]}"
-        time.sleep(0.01)
-    raise AssertionError(f"Nothing happened in {seconds} s.")

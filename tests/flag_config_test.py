@@ -1,0 +1,83 @@
+"""A flag is a field of a config, and the flag files of `configs/` are good."""
+
+import dataclasses
+import pathlib
+
+import pytest
+from absl import flags
+
+import lcma_tf
+from lcma_tf import flag_config
+
+CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[1] / "configs").glob("**/*.flags"))
+FIELDS = {
+    field.name: field
+    for config in (lcma_tf.FlowConfig, lcma_tf.TrainConfig)
+    for field in dataclasses.fields(config)
+    if field.name != "image_shape"  # Said by the images.
+}
+
+
+@pytest.fixture
+def values(monkeypatch):
+    """Flags of `lcma_tf.train` by themselves, not among those of other tests."""
+    values = flags.FlagValues()
+    for name in ("string", "integer", "float", "bool", "enum"):
+        name = f"DEFINE_{name}"
+        monkeypatch.setattr(flags, name, _into(values, getattr(flags, name)))
+    monkeypatch.setattr(flag_config, "FLAGS", values)
+    flag_config.define_train_flags()
+    return values
+
+
+def _into(values, define):
+    return lambda *args, **kwargs: define(*args, flag_values=values, **kwargs)
+
+
+def test_every_field_is_a_flag_of_the_same_default(values):
+    for name, field in FIELDS.items():
+        assert values[name].default == field.default, name
+        assert len(values[name].help) > 5, name
+
+
+def test_every_flag_is_a_field_or_a_matter_of_the_machine(values):
+    of_the_machine = {"workdir", "num_devices", "steps_per_execution", "jit_compile"}
+    assert set(values) == set(FIELDS) | of_the_machine
+
+
+def test_without_flags_the_configs_are_their_defaults(values):
+    values(["train", "--workdir=w"])
+    assert flag_config.flow_config((32, 32, 3)) == lcma_tf.FlowConfig()
+    assert flag_config.train_config() == lcma_tf.TrainConfig()
+
+
+def test_values_reach_the_config_with_their_type(values):
+    argv = ["--num_scales=3", "--alpha=0.01", "--flip", "--data_dir=d", "--image_size=64"]
+    values(["train", "--workdir=w", *argv, "--seed=5", "--pretrain_steps=7"])
+    flow, train = flag_config.flow_config((64, 64, 1)), flag_config.train_config()
+    assert (flow.image_shape, flow.num_scales, flow.alpha) == ((64, 64, 1), 3, 0.01)
+    assert (train.flip, train.data_dir, train.image_size) == (True, "d", 64)
+    assert (train.pretrain_steps, train.train_steps) == (7, lcma_tf.TrainConfig().train_steps)
+    assert flow.seed == train.seed == 5
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_flag_file_is_good(values, path):
+    values(["train", "--workdir=w", f"--flagfile={path}"])
+    flag_config.check_flow_flags()
+    side = 64 if "64" in path.stem or "celeb" in path.stem else 32
+    assert flag_config.flow_config((side, side, 3)).num_scales >= 2
+    assert flag_config.train_config().split_rule in lcma_tf.SPLIT_RULES
+
+
+def test_there_are_flag_files():
+    assert "quickstart" in [path.stem for path in CONFIGS]
+
+
+@pytest.mark.parametrize("num_scales", [1, 2, 40])
+def test_flow_flags_are_checked_without_images(values, num_scales):
+    values(["train", "--workdir=w", f"--num_scales={num_scales}"])
+    flag_config.check_flow_flags()
+    values["base_dim"].value = 0
+    with pytest.raises(lcma_tf.ConfigError, match="`base_dim` must be an integer >= 1; got 0"):
+        flag_config.check_flow_flags()
