@@ -109,7 +109,8 @@ class Started(subprocess.Popen):
     """
 
     def __init__(self, module, *argv):
-        self._out, self._err = (tempfile.TemporaryFile("w+") for _ in range(2))
+        self._out = tempfile.TemporaryFile("w+")  # noqa: SIM115  # Closed by `end`.
+        self._err = tempfile.TemporaryFile("w+")  # noqa: SIM115
         super().__init__(
             [sys.executable, "-m", module, *map(str, argv)],
             cwd=ROOT,
