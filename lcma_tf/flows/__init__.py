@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import keras
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from lcma_tf.bijectors import FlowLayer
 from lcma_tf.config import FlowConfig
@@ -17,18 +16,25 @@ FLOWS = {"realnvp": RealNVPBuilder}  # A new flow is one line here and one file 
 
 
 class Flow(NamedTuple):
-    """What a builder makes: the Keras layers to own, and the bijector that runs them."""
+    """What a builder makes: the networks to own, Keras layers if it made them, and what runs them."""
 
-    networks: list[keras.layers.Layer]
+    networks: list[Any]
     bijector: FlowLayer
 
 
-def build_flow(config: FlowConfig, factorization: Factorization, dtype: str) -> Flow:
+def build_flow(
+    config: FlowConfig,
+    factorization: Factorization,
+    dtype: str,
+    networks: Sequence[Any] | None = None,
+) -> Flow:
     """Builds the flow that `config` describes, with the splits of `factorization`.
+
+    Around the `networks` given, in the order of another flow's of this config, or around new ones.
 
     Raises:
         FactorizationError: it was made for another image shape or number of scales.
     """
     factorization.check_fits(config.image_shape, config.num_scales)
-    builder = FLOWS[config.flow](config, factorization, dtype)
+    builder = FLOWS[config.flow](config, factorization, dtype, networks)
     return Flow(list(builder.networks), builder.bijector)

@@ -11,6 +11,9 @@ dimensions go on, squeezed. Source: Dinh et al. 2016, section 3.6; Das et al. 20
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from lcma_tf import masks
@@ -32,13 +35,25 @@ Shape = tuple[int, ...]
 
 
 class RealNVPBuilder:
-    """Builds the networks and the bijector of one flow; `networks` and `bijector` are the result."""
+    """Builds the networks and the bijector of one flow; `networks` and `bijector` are the result.
 
-    def __init__(self, config: FlowConfig, factorization: Factorization, dtype: str):
+    Args:
+        config, factorization, dtype: of the flow.
+        networks: ready ones to build the bijector around, in the order in which they would be made.
+    """
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        factorization: Factorization,
+        dtype: str,
+        networks: Sequence[Any] | None = None,
+    ):
         self._config = config
         self._factorization = factorization
         self._dtype = dtype
-        self.networks: list[ResidualConditioner | MovingMoments] = []
+        self._given = None if networks is None else iter(networks)
+        self.networks: list[Any] = []
         self.bijector = self._level(0, config.image_shape)
 
     def _level(self, level: int, shape: Shape) -> FlowLayer:
@@ -79,23 +94,27 @@ class RealNVPBuilder:
         """Couplings, each followed by its batch norm: the order of `inverse`, data to latents."""
         bijectors = []
         for index, mask in enumerate(coupling_masks):
-            conditioner = self._conditioner(f"{name}_{index}", mask, width)
-            moments = MovingMoments(
-                mask.shape[-1], name=f"{name}_{index}_moments", dtype=self._dtype
-            )
-            self.networks += [conditioner, moments]
+            conditioner = self._network(self._conditioner, f"{name}_{index}", mask, width)
+            moments = self._network(self._moments, f"{name}_{index}_moments", mask)
             bijectors += [
                 AffineCoupling(mask, conditioner, name=f"{name}_{index}"),
                 InFlowBatchNorm(
                     mask,
                     self._config.batch_norm_moments,
-                    moments.moving_mean.value,
-                    moments.moving_variance.value,
+                    *moments.tf_variables,
                     epsilon=EPSILON,
                     name=f"{name}_{index}_norm",
                 ),
             ]
         return bijectors
+
+    def _network(self, make: Callable[..., Any], *arguments: Any) -> Any:
+        network = make(*arguments) if self._given is None else next(self._given)
+        self.networks.append(network)
+        return network
+
+    def _moments(self, name: str, mask: np.ndarray) -> MovingMoments:
+        return MovingMoments(mask.shape[-1], name=name, dtype=self._dtype)
 
     def _conditioner(self, name: str, mask: np.ndarray, width: int) -> ResidualConditioner:
         channels = mask.shape[-1]

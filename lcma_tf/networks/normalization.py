@@ -71,5 +71,10 @@ class MovingMoments(keras.layers.Layer):
         )
         self.built = True
 
+    @property
+    def tf_variables(self) -> tuple[tf.Variable, tf.Variable]:
+        """Mean and variance as a bijector holds them."""
+        return self.moving_mean.value, self.moving_variance.value
+
     def get_config(self):
         return {**super().get_config(), "channels": self.channels}

@@ -1,0 +1,41 @@
+"""`FrozenFlow`: a flow for inference alone, all that does not depend on the image folded away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from lcma_tf.config import FlowConfig
+from lcma_tf.density import ImageDensity
+from lcma_tf.factorization import Factorization
+from lcma_tf.flows import build_flow
+from lcma_tf.networks import freeze
+
+__all__ = ["FrozenFlow"]
+
+
+class FrozenFlow(tf.Module, ImageDensity):
+    """The scores, samples and latents of a `FlowModel`, without what training needs.
+
+    Weight normalization, batch norms and masks are computed once, here, instead of in every call; the
+    results are those of the model up to rounding. A snapshot: weights that the model takes on later do
+    not show. Made by `FlowModel.frozen`; it tracks no Keras object, only its own variables.
+
+    Args:
+        config, factorization, dtype: of the flow.
+        networks: the model's, in the order of its builder.
+    """
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        factorization: Factorization,
+        dtype: str,
+        networks: Sequence[Any],
+    ):
+        super().__init__(name="frozen_flow")
+        self.networks = [freeze(network) for network in networks]
+        flow = build_flow(config, factorization, dtype, self.networks)
+        self.set_flow(config, flow.bijector, dtype)
