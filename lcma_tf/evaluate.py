@@ -8,15 +8,15 @@ from lcma_tf import cli, flag_config
 def main() -> None:
     flags = flag_config.FLAGS
     for name in ("num_importance_samples", "batch_size"):
-        value: int = getattr(flags, name)
-        cli.require(value >= 1, name, "at least 1", value)
+        value: int | None = getattr(flags, name)
+        cli.require(value is None or value >= 1, name, "at least 1", value)
     from lcma_tf import data
     from lcma_tf.evaluation import bits_per_dim_of_split
     from lcma_tf.model import load
     from lcma_tf.workdir import Workdir
 
     _, config = Workdir(flags.workdir).read_configs()
-    model = load(flags.workdir)
+    model = load(flags.workdir).frozen()
     images = data.load(
         flags.dataset or config.dataset, flags.data_dir or config.data_dir, config.image_size
     )
@@ -29,8 +29,8 @@ def main() -> None:
     scores = bits_per_dim_of_split(
         model,
         getattr(images, flags.split),
-        flags.batch_size,
-        flags.seed,
+        flags.batch_size or config.batch_size,
+        config.seed if flags.seed is None else flags.seed,
         flags.num_importance_samples,
     )
     error = f" +- {scores.std(ddof=1) / np.sqrt(len(scores)):.4f}" if len(scores) > 1 else ""

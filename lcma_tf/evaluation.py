@@ -6,13 +6,13 @@ import keras
 import numpy as np
 
 from lcma_tf.data import evaluation_batches
-from lcma_tf.model import FlowModel
+from lcma_tf.density import ImageDensity
 
 __all__ = ["bits_per_dim_of_split", "count_exact_reconstructions"]
 
 
 def bits_per_dim_of_split(
-    model: FlowModel,
+    model: ImageDensity,
     images: np.ndarray,
     batch_size: int = 64,
     seed: int = 0,
@@ -24,7 +24,7 @@ def bits_per_dim_of_split(
     `seed + b`, so that one unlucky draw does not touch all images.
 
     Args:
-        model: the flow.
+        model: a `FlowModel`, or faster a `FrozenFlow`.
         images: uint8 `[N, H, W, C]`.
         batch_size: images a pass.
         seed: of the noise.
@@ -38,7 +38,9 @@ def bits_per_dim_of_split(
     return np.concatenate(scores).astype(np.float64)
 
 
-def count_exact_reconstructions(model: FlowModel, images: np.ndarray, batch_size: int = 64) -> int:
+def count_exact_reconstructions(
+    model: ImageDensity, images: np.ndarray, batch_size: int = 64
+) -> int:
     """How many images `decode(encode(x))` returns without a single differing pixel."""
     exact = 0
     for batch in evaluation_batches(images, batch_size):

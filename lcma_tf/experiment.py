@@ -17,10 +17,10 @@ from lcma_tf import pictures
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.contribution import average_contributions, load_contributions, save_contributions
 from lcma_tf.data import ImageData
+from lcma_tf.density import ImageDensity
 from lcma_tf.devices import RuntimeConfig, make_strategy
 from lcma_tf.evaluation import bits_per_dim_of_split, count_exact_reconstructions
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
-from lcma_tf.model import FlowModel
 from lcma_tf.training import train_flow
 from lcma_tf.workdir import Workdir, write_json
 
@@ -65,14 +65,17 @@ def run_experiment(
         workdir.model,
         runtime,
     )
+    flow = model.frozen()
     if workdir.metrics.exists():
         metrics = json.loads(workdir.metrics.read_text())
     else:
         _say("evaluate")
-        metrics = _evaluate(model, config, data, factorization, workdir)
+        metrics = _evaluate(flow, config, data, factorization, workdir)
+        metrics["num_parameters"] = model.num_parameters
         write_json(workdir.metrics, metrics)
-    _say("draw")
-    pictures.draw_run(model, data, workdir, metrics)
+    if not (workdir.path / pictures.LAST).exists():
+        _say("draw")
+        pictures.draw_run(flow, factorization, data, workdir, metrics)
     return metrics
 
 
@@ -130,16 +133,16 @@ def agreement_with_realnvp(factorization: Factorization) -> tuple[float, ...]:
 
 
 def _evaluate(
-    model: FlowModel,
+    flow: ImageDensity,
     config: TrainConfig,
     data: ImageData,
     factorization: Factorization,
     workdir: Workdir,
 ) -> dict[str, Any]:
     started = time.perf_counter()
-    scores = bits_per_dim_of_split(model, data.test, config.batch_size, config.seed)
+    scores = bits_per_dim_of_split(flow, data.test, config.batch_size, config.seed)
     seconds = time.perf_counter() - started
-    validation = bits_per_dim_of_split(model, data.validation, config.batch_size, config.seed)
+    validation = bits_per_dim_of_split(flow, data.validation, config.batch_size, config.seed)
     originals = data.test[:_MAX_RECONSTRUCTIONS]
     coded = data.test[:_MAX_CODEC_IMAGES]
     pretrained = workdir.contributions.exists()
@@ -158,9 +161,8 @@ def _evaluate(
         "pretrain_steps": config.pretrain_steps if pretrained else 0,
         "dataset": config.dataset,
         "test_images": len(data.test),
-        "num_parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         "mask_agreement_with_realnvp": list(agreement_with_realnvp(factorization)),
-        "exact_reconstructions": count_exact_reconstructions(model, originals, config.batch_size),
+        "exact_reconstructions": count_exact_reconstructions(flow, originals, config.batch_size),
         "reconstructed_images": len(originals),
         "scoring_images_per_second": len(scores) / seconds,
     }

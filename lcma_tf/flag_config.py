@@ -76,8 +76,8 @@ def define_evaluate_flags() -> None:
     flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
     flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "images to score")
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
-    flags.DEFINE_integer("batch_size", 64, "images a pass")
-    _define_seed("of the dequantization noise")
+    flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
+    _define_seed("of the dequantization noise; default: the run's", default=None)
     flags.DEFINE_string("dataset", None, "score another data set than the run's")
     flags.DEFINE_string("data_dir", None, "where it is; default: the run's")
 
@@ -121,8 +121,8 @@ def _values(config: type) -> dict[str, Any]:
     }
 
 
-def _define_seed(text: str) -> None:
-    flags.DEFINE_integer("seed", 0, text, lower_bound=0, upper_bound=MAX_SEED)
+def _define_seed(text: str, default: int | None = 0) -> None:
+    flags.DEFINE_integer("seed", default, text, lower_bound=0, upper_bound=MAX_SEED)
 
 
 def _define(field: dataclasses.Field) -> None:

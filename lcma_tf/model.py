@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from typing import Any
@@ -68,8 +69,13 @@ class FlowModel(ImageDensity, keras.Model):
         self.breakdown = BitsPerDim(self.part_names, config.num_dimensions)
         self.built = True
 
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are trained; moving moments and the optimizer's state are not counted."""
+        return sum(math.prod(variable.shape) for variable in self.trainable_variables)
+
     def frozen(self) -> FrozenFlow:
-        """A copy to score and sample with: the weights of now, folded, some of them gone."""
+        """A faster copy to score and sample with: a snapshot, the weights of now folded."""
         return FrozenFlow(self.config, self.factorization, self.compute_dtype, self.networks)
 
     # What Keras calls.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,30 @@ from lcma_tf import plots
 from lcma_tf.callbacks import read_history
 from lcma_tf.contribution import load_contributions
 from lcma_tf.data import ImageData
+from lcma_tf.density import ImageDensity
+from lcma_tf.factorization import Factorization
 from lcma_tf.masks import gather_kept
-from lcma_tf.model import FlowModel
 from lcma_tf.workdir import Workdir
 
-__all__ = ["draw_run"]
+__all__ = ["LAST", "draw_run"]
+
+LAST = "training.png"  # Drawn last: where it is, the others are.
 
 _NUM_SAMPLES = 64
 _NUM_PATHS = 6
 
 
-def draw_run(model: FlowModel, data: ImageData, workdir: Workdir, metrics: dict[str, Any]) -> None:
+def draw_run(
+    flow: ImageDensity,
+    factorization: Factorization,
+    data: ImageData,
+    workdir: Workdir,
+    metrics: dict[str, Any],
+) -> None:
     """Draws samples, interpolation, reconstruction, factorization and training curves."""
-    seed = metrics["seed"]
+    if data.image_shape[-1] in (1, 3):  # What a picture file can show.
+        _draw_images(flow, data.test, workdir, metrics["seed"])
+    _draw_factorization(factorization, workdir)
     curves = {
         name: _curves(workdir, name)
         for name in ("pretrain", "train")
@@ -33,26 +45,28 @@ def draw_run(model: FlowModel, data: ImageData, workdir: Workdir, metrics: dict[
         for codec in ("png", "webp")
         if metrics[f"{codec}_bits_per_dim"] is not None
     }
-    plots.save_training_curves(workdir.path / "training.png", curves, references)
-    _draw_factorization(model, workdir)
-    if data.image_shape[-1] not in (1, 3):
-        return  # Nothing that a picture file could show.
-    count = min(_NUM_SAMPLES, len(data.test))
-    samples = model.sample(count, seed).numpy()
-    plots.save_samples(workdir.path / "samples.png", samples, data.test[:count])
-    order = np.random.default_rng(seed).permutation(len(data.test))
+    unfinished = workdir.path / f"unfinished_{LAST}"
+    plots.save_training_curves(unfinished, curves, references)
+    os.replace(unfinished, workdir.path / LAST)
+
+
+def _draw_images(flow: ImageDensity, images: np.ndarray, workdir: Workdir, seed: int) -> None:
+    count = min(_NUM_SAMPLES, len(images))
+    samples = flow.sample(count, seed).numpy()
+    plots.save_samples(workdir.path / "samples.png", samples, images[:count])
+    order = np.random.default_rng(seed).permutation(len(images))
     paths = min(_NUM_PATHS, len(order) // 2)
     if paths:
-        starts, ends = data.test[order[:paths]], data.test[order[-paths:]]
-        between = model.interpolate(starts, ends, steps=9).numpy()
+        starts, ends = images[order[:paths]], images[order[-paths:]]
+        between = flow.interpolate(starts, ends, steps=9).numpy()
         plots.save_interpolation(workdir.path / "interpolation.png", between)
-    originals = data.test[order[:10]]
-    reconstructions = model.decode(model.encode(originals)).numpy()
+    originals = images[order[:10]]
+    reconstructions = flow.decode(flow.encode(originals)).numpy()
     plots.save_reconstruction(workdir.path / "reconstruction.png", originals, reconstructions)
 
 
-def _draw_factorization(model: FlowModel, workdir: Workdir) -> None:
-    masks = model.factorization.masks
+def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
+    masks = factorization.masks
     contributions: list[np.ndarray | None] = [None] * len(masks)
     if workdir.contributions.exists():
         layers = load_contributions(workdir.contributions)
@@ -65,7 +79,7 @@ def _draw_factorization(model: FlowModel, workdir: Workdir) -> None:
         workdir.path / "factorization.png",
         contributions,
         masks,
-        model.factorization.exit_scale(),
+        factorization.exit_scale(),
     )
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     from lcma_tf import plots
     from lcma_tf.model import load
 
-    model = load(flags.workdir)
+    model = load(flags.workdir).frozen()
     if flags.kind == "interpolation":
         plots.save_interpolation(path, _paths(model, flags))
     elif flags.kind == "temperatures":

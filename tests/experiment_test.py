@@ -116,7 +116,7 @@ def test_the_same_command_trains_and_scores_nothing_again(finished, workdir):
 
 def test_evaluate_prints_the_figure_of_the_run(workdir):
     metrics = json.loads(workdir.metrics.read_text())
-    ended = runs.call("lcma_tf.evaluate", f"--workdir={workdir.path}", "--batch_size=8")
+    ended = runs.call("lcma_tf.evaluate", f"--workdir={workdir.path}")
     assert ended.code == 0
     assert f"test: {metrics['test_bits_per_dim']:.4f} +-" in ended.out
     tighter = runs.call(

@@ -48,5 +48,5 @@ fi
 
 # Pytest comes last, so that its closing line is the last line of every run.
 echo "== pytest"
-"$python" -m pytest -n 2 "$@" || exit
+"$python" -m pytest -n 2 --dist loadfile "$@" || exit
 exit "$((${#failed[@]} > 0))"
