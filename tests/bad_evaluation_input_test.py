@@ -1,8 +1,8 @@
 """Evaluation and sampling refuse senseless flags and unfinished runs, and leave the disk as it was."""
 
 import pytest
-import runs
 
+import commands
 import lcma_tf
 from lcma_tf.workdir import Workdir
 
@@ -58,8 +58,8 @@ def inputs(tmp_path_factory):
 
 @pytest.mark.parametrize(("main", "changes", "words"), BAD_EVALUATION)
 def test_it_is_refused(inputs, main, changes, words):
-    before = runs.files(inputs)
+    before = commands.files(inputs)
     values = {"workdir": "{}/started", **changes}
-    ended = runs.call(f"lcma_tf.{main}", *runs.flags_in(inputs, values))
-    runs.assert_refused(ended, words)
-    assert runs.files(inputs) == before
+    ended = commands.call(f"lcma_tf.{main}", *commands.flags_in(inputs, values))
+    commands.assert_refused(ended, words)
+    assert commands.files(inputs) == before

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import runs
 
+import commands
 import lcma_tf
 
 # Flags that replace those of a good run -> what the message must hold. {} is the folder of inputs.
@@ -64,14 +64,14 @@ BAD_TRAINING = [
 def inputs(tmp_path_factory):
     """A folder of files that are bad in one way each, and of one good data set."""
     folder = tmp_path_factory.mktemp("inputs")
-    good = runs.splits()
-    runs.write_npz(folder / "good.npz")
-    runs.write_npz(folder / "six.npz", **runs.splits((6, 8, 3)))
-    runs.write_npz(folder / "four.npz", **runs.splits((8, 8, 4)))
-    runs.write_npz(folder / "float.npz", **{**good, "train": good["train"].astype(np.float32)})
-    runs.write_npz(folder / "other.npz", **{**good, "test": good["test"][:, :4]})
-    runs.write_npz(folder / "pickled.npz", **{**good, "train": np.array([{}], dtype=object)})
-    runs.write_npz(folder / "missing.npz", train=good["train"], test=good["test"])
+    good = commands.splits()
+    commands.write_npz(folder / "good.npz")
+    commands.write_npz(folder / "six.npz", **commands.splits((6, 8, 3)))
+    commands.write_npz(folder / "four.npz", **commands.splits((8, 8, 4)))
+    commands.write_npz(folder / "float.npz", **{**good, "train": good["train"].astype(np.float32)})
+    commands.write_npz(folder / "other.npz", **{**good, "test": good["test"][:, :4]})
+    commands.write_npz(folder / "pickled.npz", **{**good, "train": np.array([{}], dtype=object)})
+    commands.write_npz(folder / "missing.npz", train=good["train"], test=good["test"])
     for name, size, scales in (("small", 4, 2), ("deep", 8, 3)):
         lcma_tf.decide_factorization(
             "realnvp", image_shape=(size, size, 3), num_scales=scales
@@ -99,11 +99,11 @@ def in_a_folder_without_training(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("changes", "words"), BAD_TRAINING)
 def test_training_is_refused(inputs, tmp_path, changes, words):
-    before = runs.files(inputs)
-    good = {**runs.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
-    ended = runs.call("lcma_tf.train", *runs.flags_in(inputs, {**good, **changes}))
-    runs.assert_refused(ended, words)
-    assert list(tmp_path.iterdir()) == [] and runs.files(inputs) == before
+    before = commands.files(inputs)
+    good = {**commands.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
+    ended = commands.call("lcma_tf.train", *commands.flags_in(inputs, {**good, **changes}))
+    commands.assert_refused(ended, words)
+    assert list(tmp_path.iterdir()) == [] and commands.files(inputs) == before
 
 
 @pytest.mark.parametrize(
@@ -111,27 +111,27 @@ def test_training_is_refused(inputs, tmp_path, changes, words):
     [("learning_rate", 0.001, 0.5), ("base_dim", 2, 4), ("split_rule", "'lcma'", "'random'")],
 )
 def test_a_workdir_of_another_config_is_refused(inputs, tmp_path, name, there, now):
-    good = {**runs.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
+    good = {**commands.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
     with pytest.raises(AssertionError, match="Training has begun"):
-        runs.call("lcma_tf.train", *runs.flags_in(inputs, good))
-    before = runs.files(tmp_path)
+        commands.call("lcma_tf.train", *commands.flags_in(inputs, good))
+    before = commands.files(tmp_path)
     assert set(before) == {"workdir/config.json"}
     changed = {**good, name: str(now).strip("'")}
-    ended = runs.call("lcma_tf.train", *runs.flags_in(inputs, changed))
-    runs.assert_refused(ended, "`workdir` must be new or of the same config")
+    ended = commands.call("lcma_tf.train", *commands.flags_in(inputs, changed))
+    commands.assert_refused(ended, "`workdir` must be new or of the same config")
     assert f"/workdir' has {name}={there} there and {now} now." in ended.err
-    assert runs.files(tmp_path) == before
+    assert commands.files(tmp_path) == before
 
 
 @pytest.mark.parametrize("main", ["train", "evaluate", "sample"])
 def test_arguments_that_are_no_flags_are_refused(main, inputs):
-    ended = runs.call(f"lcma_tf.{main}", f"--workdir={inputs}/new", "workdir", "again")
-    runs.assert_refused(ended, "arguments must be flags; got workdir again")
+    ended = commands.call(f"lcma_tf.{main}", f"--workdir={inputs}/new", "workdir", "again")
+    commands.assert_refused(ended, "arguments must be flags; got workdir again")
 
 
 @pytest.mark.parametrize("main", ["train", "evaluate", "sample"])
 def test_the_workdir_must_be_given(main):
-    runs.assert_refused(runs.call(f"lcma_tf.{main}"), "--workdir must have a value")
+    commands.assert_refused(commands.call(f"lcma_tf.{main}"), "--workdir must have a value")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_the_workdir_must_be_given(main):
     ],
 )
 def test_a_process_of_its_own_ends_the_same_way(inputs, tmp_path, changes, words):
-    good = {**runs.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
-    ended = runs.run("lcma_tf.train", *runs.flags_in(inputs, {**good, **changes}))
+    good = {**commands.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
+    ended = commands.run("lcma_tf.train", *commands.flags_in(inputs, {**good, **changes}))
     assert ended.code in (1, 2) and "Traceback" not in ended.err and ended.out == ""
     for word in words.split():
         assert word in ended.err

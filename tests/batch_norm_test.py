@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import assert_close
 
 from lcma_tf import masks
 from lcma_tf.bijectors import InFlowBatchNorm
+from testing import assert_close
 
 SHAPE = (4, 6, 2)
 EPSILON = 1e-4

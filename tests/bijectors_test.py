@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from bijector_cases import CASES, SHAPE, data, latents
-from testing import TOLERANCE, assert_close, jacobian, log_abs_det
 
+from bijector_cases import CASES, SHAPE, data, latents
 from lcma_tf import bijectors
+from testing import TOLERANCE, assert_close, jacobian, log_abs_det
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import assert_close, randomize
 
 from lcma_tf import masks
 from lcma_tf.networks import ResidualConditioner
+from testing import assert_close, randomize
 
 EPSILON = 1e-4
 SHAPE = (4, 6)

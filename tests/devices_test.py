@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-import runs
 
+import commands
 import lcma_tf
 from lcma_tf.devices import RuntimeConfig
 
@@ -18,7 +18,7 @@ for _ in range(2):  # As a check, and again for the training.
 
 def test_two_logical_cpus_make_a_strategy():
     done = subprocess.run(
-        [sys.executable, "-c", TWICE_TWO_DEVICES], cwd=runs.ROOT, capture_output=True, text=True
+        [sys.executable, "-c", TWICE_TWO_DEVICES], cwd=commands.ROOT, capture_output=True, text=True
     )
     assert done.stdout.split() == ["2", "2"], done.stderr
 
@@ -32,8 +32,8 @@ def test_training_asks_for_devices_before_it_loads_data(tmp_path, monkeypatch):
 
     monkeypatch.setattr("lcma_tf.devices.make_strategy", lambda *args: done.append(args))
     monkeypatch.setattr("lcma_tf.data.load", load)
-    flags = runs.as_flags(workdir=tmp_path / "new", num_devices=2, batch_size=6)
-    assert runs.call("lcma_tf.train", *flags).err == "error: That is far enough."
+    flags = commands.as_flags(workdir=tmp_path / "new", num_devices=2, batch_size=6)
+    assert commands.call("lcma_tf.train", *flags).err == "error: That is far enough."
     assert done == [(2, 6), "data"]
 
 

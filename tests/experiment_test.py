@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import runs
 from PIL import Image
 
+import commands
 import lcma_tf
 from lcma_tf import data
 from lcma_tf.contribution import load_contributions, noise_of
@@ -31,7 +31,7 @@ PICTURES = ("samples", "interpolation", "reconstruction", "factorization", "trai
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return runs.finished_run(tmp_path_factory)
+    return commands.finished_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,11 @@ def test_contributions_are_the_mean_of_the_accumulated_terms(workdir, images):
     with np.load(workdir.contributions, allow_pickle=False) as file:
         assert file.files == ["layer_1", "layer_2"]
         saved = [file[name] for name in file.files]
-    assert all(layer.dtype == np.float32 and layer.shape == runs.SHAPE for layer in saved)
+    assert all(layer.dtype == np.float32 and layer.shape == commands.SHAPE for layer in saved)
     model = lcma_tf.load(workdir.phase("pretrain") / "model.keras")
     assert model.factorization.rule == "none"
-    batch_size = runs.TINY["batch_size"]
-    totals = np.zeros((2, *runs.SHAPE))
+    batch_size = commands.TINY["batch_size"]
+    totals = np.zeros((2, *commands.SHAPE))
     for index, start in enumerate(range(0, len(images.train), batch_size)):
         batch = images.train[start : start + batch_size]
         first, second = (t.numpy() for t in model.layer_terms(batch, noise_of(model, 0, index)))
@@ -82,7 +82,7 @@ def test_the_factorization_follows_from_the_contributions(workdir):
         assert file["mask_1"].dtype == bool and file["rule"] == "lcma"
     decided = lcma_tf.decide_factorization(
         "lcma",
-        image_shape=runs.SHAPE,
+        image_shape=commands.SHAPE,
         num_scales=2,
         contributions=load_contributions(workdir.contributions),
     )
@@ -92,7 +92,7 @@ def test_the_factorization_follows_from_the_contributions(workdir):
 
 def test_the_agreement_of_each_mask_is_printed(finished, workdir):
     factorization = lcma_tf.Factorization.load(workdir.factorization)
-    static = lcma_tf.decide_factorization("realnvp", image_shape=runs.SHAPE, num_scales=2)
+    static = lcma_tf.decide_factorization("realnvp", image_shape=commands.SHAPE, num_scales=2)
     (share,) = factorization.agreement(static)
     assert f"mask_1 agrees with the static 'realnvp' mask on {share:.1%}" in finished.out
 
@@ -100,28 +100,30 @@ def test_the_agreement_of_each_mask_is_printed(finished, workdir):
 def test_the_loaded_flow_scores_the_same(workdir, images):
     model = lcma_tf.load(workdir.path)
     metrics = json.loads(workdir.metrics.read_text())
-    scores = bits_per_dim_of_split(model, images.test, runs.TINY["batch_size"])
+    scores = bits_per_dim_of_split(model, images.test, commands.TINY["batch_size"])
     np.testing.assert_allclose(scores.mean(), metrics["test_bits_per_dim"], rtol=1e-6)
     assert len(scores) == len(images.test)
 
 
 def test_the_same_command_trains_and_scores_nothing_again(finished, workdir):
-    before, metrics = runs.files(workdir.path), workdir.metrics.read_bytes()
-    ended = runs.call("lcma_tf.train", *finished.flags, f"--workdir={workdir.path}")
+    before, metrics = commands.files(workdir.path), workdir.metrics.read_bytes()
+    ended = commands.call("lcma_tf.train", *finished.flags, f"--workdir={workdir.path}")
     assert ended.code == 0 and "Epoch" not in ended.out and "pretrain" not in ended.out
     assert workdir.metrics.read_bytes() == metrics
-    rewritten = {name for name, state in runs.files(workdir.path).items() if state != before[name]}
+    rewritten = {
+        name for name, state in commands.files(workdir.path).items() if state != before[name]
+    }
     assert rewritten <= {f"{name}.png" for name in PICTURES}
 
 
 def test_evaluate_prints_the_figure_of_the_run(workdir):
     metrics = json.loads(workdir.metrics.read_text())
-    ended = runs.call("lcma_tf.evaluate", f"--workdir={workdir.path}")
+    ended = commands.call("lcma_tf.evaluate", f"--workdir={workdir.path}")
     assert ended.code == 0
     assert f"test: {metrics['test_bits_per_dim']:.4f} +-" in ended.out
-    tighter = runs.call(
+    tighter = commands.call(
         "lcma_tf.evaluate",
-        *runs.as_flags(workdir=workdir.path, split="validation", num_importance_samples=2),
+        *commands.as_flags(workdir=workdir.path, split="validation", num_importance_samples=2),
     )
     assert tighter.code == 0 and "(8 images, 2 noise draws each)" in tighter.out
 
@@ -136,7 +138,9 @@ def test_evaluate_prints_the_figure_of_the_run(workdir):
 )
 def test_sample_draws(workdir, tmp_path, flags):
     path = tmp_path / "drawn.png"
-    ended = runs.call("lcma_tf.sample", *runs.as_flags(workdir=workdir.path, output=path, **flags))
+    ended = commands.call(
+        "lcma_tf.sample", *commands.as_flags(workdir=workdir.path, output=path, **flags)
+    )
     assert (ended.code, ended.out.strip()) == (0, str(path)), ended.err
     with Image.open(path) as picture:
         assert min(picture.size) > 20
@@ -155,7 +159,7 @@ def test_only_rules_that_read_contributions_pretrain(rule, workdir, images, tmp_
         raise Trained
 
     monkeypatch.setattr("lcma_tf.experiment.train_flow", train_flow)
-    flow = lcma_tf.FlowConfig(runs.SHAPE, num_scales=2)
+    flow = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2)
     given = {"split_rule": rule} if rule != "a file" else {}
     path = workdir.factorization if rule == "a file" else None
     config = lcma_tf.TrainConfig(
@@ -176,12 +180,12 @@ def test_only_rules_that_read_contributions_pretrain(rule, workdir, images, tmp_
         assert factorization == lcma_tf.Factorization.load(path)
     else:
         assert factorization == lcma_tf.decide_factorization(
-            rule, image_shape=runs.SHAPE, num_scales=2
+            rule, image_shape=commands.SHAPE, num_scales=2
         )
 
 
 def test_a_run_without_multi_scale(images, tmp_path):
-    flow = lcma_tf.FlowConfig(runs.SHAPE, num_scales=1, base_dim=2, num_residual_blocks=1)
+    flow = lcma_tf.FlowConfig(commands.SHAPE, num_scales=1, base_dim=2, num_residual_blocks=1)
     config = lcma_tf.TrainConfig(split_rule="none", train_steps=3, batch_size=8)
     workdir = Workdir(tmp_path / "new")
     metrics = run_experiment(flow, config, images, workdir, RuntimeConfig())

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from testing import tiny_factorization
 
 from lcma_tf import Factorization, FactorizationError
 from lcma_tf.factorization import SPLIT_RULES
+from testing import tiny_factorization
 
 SHAPE = (8, 4, 3)
 

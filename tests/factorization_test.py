@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from testing import tiny_factorization
 
 from lcma_tf import Factorization, FactorizationError, decide_factorization, masks
 from lcma_tf.factorization import SPLIT_RULES, needs_contributions
+from testing import tiny_factorization
 
 # One channel, two blocks: 5 1 | 2 2
 #                          3 4 | 2 2     (the second block is a tie)

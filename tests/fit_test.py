@@ -5,11 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from testing import assert_close, tiny_flow
 
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.callbacks import NonFiniteError, StopAtNonFinite, StopAtStep
 from lcma_tf.optimizer import FusedAdam
+from testing import assert_close, tiny_flow
 
 SHAPE = (4, 4, 2)
 NATS_PER_BIT_PER_DIM = 32 * math.log(2)

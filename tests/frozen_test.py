@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from testing import count_ops, num_convolutions, random_images, randomize, tiny_flow
 
 SHAPE = (8, 4, 2)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import random_images, tiny_flow
 
 from lcma_tf import bijectors, masks
 from lcma_tf.networks import ResidualConditioner
+from testing import random_images, tiny_flow
 
 SHAPE = (4, 4, 2)
 IMAGES = random_images(16, SHAPE)

@@ -9,8 +9,8 @@ import signal
 
 import numpy as np
 import pytest
-import runs
 
+import commands
 import lcma_tf
 from lcma_tf.workdir import Workdir
 
@@ -20,21 +20,21 @@ class BrokenRun:
 
     def __init__(self, folder):
         self.workdir = Workdir(folder / "workdir")
-        dataset = runs.write_npz(folder / "images.npz")
-        flags = runs.as_flags(dataset=dataset, workdir=self.workdir.path, **runs.TINY)
+        dataset = commands.write_npz(folder / "images.npz")
+        flags = commands.as_flags(dataset=dataset, workdir=self.workdir.path, **commands.TINY)
         self._argv = ["lcma_tf.train", *flags]
         self.ended, self.left = {}, {}
 
     def stop(self, phase, happened, number=signal.SIGKILL):
         """Starts it and sends the signal as soon as `happened()`."""
-        process = runs.Started(*self._argv)
+        process = commands.Started(*self._argv)
         process.wait_until(happened)
         process.send_signal(number)
         self.ended[phase] = process.end()
-        self.left[phase] = set(runs.files(self.workdir.path))
+        self.left[phase] = set(commands.files(self.workdir.path))
 
     def finish(self):
-        self.ended["finished"] = runs.run(*self._argv)
+        self.ended["finished"] = commands.run(*self._argv)
 
     def backup(self, phase):
         return self.workdir.phase(phase) / "backup" / "latest.weights.h5"
@@ -60,7 +60,7 @@ def broken(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    return Workdir(runs.finished_run(tmp_path_factory).workdir)
+    return Workdir(commands.finished_run(tmp_path_factory).workdir)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_history_has_each_epoch_once_and_is_the_same(broken, unbroken, phase
 
 def test_both_leave_the_same_files(broken, unbroken):
     ours, theirs = (
-        {name for name in runs.files(w.path) if "events.out" not in name}
+        {name for name in commands.files(w.path) if "events.out" not in name}
         for w in (broken.workdir, unbroken)
     )
     assert ours == theirs

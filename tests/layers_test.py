@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from layer_map import Import, is_within, problems, read_imports, read_targets, source_files
 
 ROOT = Path(__file__).resolve().parents[1]

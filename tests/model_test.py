@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import random_images, tiny_flow
 
 from lcma_tf.bijectors import dequantize
+from testing import random_images, tiny_flow
 
 SHAPE = (4, 4, 2)
 SAME = 1e-5  # How far two scores of one image may be apart, relative.

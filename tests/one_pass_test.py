@@ -3,9 +3,9 @@
 import keras
 import pytest
 import tensorflow as tf
-from testing import count_ops, num_convolutions, random_images, tiny_flow
 
 from lcma_tf import NegativeLogLikelihood
+from testing import count_ops, num_convolutions, random_images, tiny_flow
 
 SHAPE = (4, 4, 2)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from testing import tiny_config, tiny_factorization
 
 from lcma_tf import FlowConfig, FlowModel
+from testing import tiny_config, tiny_factorization
 
 
 def num_parameters(in_channels, out_channels, width, blocks, mask_channels):

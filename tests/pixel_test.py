@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from testing import assert_close
 
 from lcma_tf.bijectors import AffineCoupling, ImageChain, InFlowBatchNorm, PixelLogit, dequantize
 from lcma_tf.masks import checkerboard
+from testing import assert_close
 
 every_kind = pytest.mark.parametrize("kind", ["two_sided", "one_sided"])
 every_dtype = pytest.mark.parametrize("dtype", [tf.float32, tf.float64])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import random_images, tiny_flow
 
 from lcma_tf.contribution import noise_of, recalibrate
 from lcma_tf.data import training_batches
 from lcma_tf.masks import checkerboard
+from testing import random_images, tiny_flow
 
 BATCH, SEED = 5, 3
 

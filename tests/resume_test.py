@@ -5,11 +5,11 @@ import pathlib
 
 import numpy as np
 import pytest
-from testing import tiny_flow
 
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.callbacks import Resume, read_history
 from lcma_tf.optimizer import FusedAdam
+from testing import tiny_flow
 
 WEIGHTS, METADATA = "latest.weights.h5", "training_metadata.json"
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from testing import random_images, tiny_flow
 
 from lcma_tf import FactorizationError, FlowModel
 from lcma_tf.factorization import SPLIT_RULES
+from testing import random_images, tiny_flow
 
 SHAPE = (4, 4, 2)
 

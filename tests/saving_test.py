@@ -8,11 +8,11 @@ import sys
 import keras
 import numpy as np
 import pytest
-from testing import random_images, tiny_flow
 
 import lcma_tf
 from lcma_tf import FlowModel, NegativeLogLikelihood
 from lcma_tf.factorization import SPLIT_RULES
+from testing import random_images, tiny_flow
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHAPE = (4, 4, 2)

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from lcma_tf.bijectors import ImageBijector, LikelihoodContributionSplit
+from lcma_tf.factorization import SPLIT_RULES
 from testing import (
     TOLERANCE,
     assert_close,
@@ -13,9 +16,6 @@ from testing import (
     tiny_factorization,
     tiny_flow,
 )
-
-from lcma_tf.bijectors import ImageBijector, LikelihoodContributionSplit
-from lcma_tf.factorization import SPLIT_RULES
 
 SHAPE = (8, 8, 1)
 

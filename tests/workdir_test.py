@@ -3,8 +3,8 @@
 import os
 
 import pytest
-import runs
 
+import commands
 from lcma_tf import FlowConfig, TrainConfig
 from lcma_tf.workdir import Workdir, WorkdirError, write_json
 
@@ -29,11 +29,11 @@ def test_the_same_run_may_go_on(tmp_path):
     workdir = Workdir(tmp_path)
     workdir.check(FLOW, TRAIN)  # Empty: free.
     workdir.claim(FLOW, TRAIN)
-    before = runs.files(tmp_path)
+    before = commands.files(tmp_path)
     (tmp_path / "model.keras").touch()
     workdir.check(FLOW, TRAIN)
     workdir.claim(FLOW, TRAIN)
-    assert runs.files(tmp_path)["config.json"] == before["config.json"]
+    assert commands.files(tmp_path)["config.json"] == before["config.json"]
     workdir.check(FLOW, TrainConfig(seed=4, data_dir="moved"))  # Where data lie changes nothing.
 
 
