@@ -143,7 +143,8 @@ def _evaluate(
     scores = bits_per_dim_of_split(flow, data.test, config.batch_size, config.seed)
     seconds = time.perf_counter() - started
     validation = bits_per_dim_of_split(flow, data.validation, config.batch_size, config.seed)
-    originals = data.test[:_MAX_RECONSTRUCTIONS]
+    splits = (data.test, data.validation, data.train)
+    originals = np.concatenate([s[:_MAX_RECONSTRUCTIONS] for s in splits])[:_MAX_RECONSTRUCTIONS]
     coded = data.test[:_MAX_CODEC_IMAGES]
     pretrained = workdir.contributions.exists()
     metrics = {
