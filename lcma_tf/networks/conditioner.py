@@ -119,10 +119,12 @@ class ResidualConditioner(keras.layers.Layer):
             mask = tf.cast(self.pixel_mask, x.dtype)
             mask = tf.broadcast_to(mask, [tf.shape(x)[0], *self.pixel_mask.shape])
             x = tf.concat([2 * x, -2 * x, mask], -1)
-        x = _conv(tf.nn.relu(x), _unit(self.input_kernel)) + self.input_bias
+        x = _conv(tf.nn.relu(x), _weight_norm(self.input_kernel)) + self.input_bias
 
         kernels = tf.unstack(self._block_kernels())
-        skips = tf.unstack(_unit(self.skip_kernels) * self.skip_magnitude[:, None, None, None, :])
+        skips = tf.unstack(
+            _weight_norm(self.skip_kernels, self.skip_magnitude[:, None, None, None, :])
+        )
         biases = tf.unstack(tf.convert_to_tensor(self.block_bias))
         total = _conv(x, skips[0])
         for block in range(self.num_residual_blocks):
@@ -132,7 +134,7 @@ class ResidualConditioner(keras.layers.Layer):
             total = total + _conv(x, skips[block + 1])
         total = total + tf.reduce_sum(self.skip_bias, 0)  # One sum of biases instead of N + 1.
         x = norm.hidden_relu(total, 2 * self.num_residual_blocks)
-        x = _conv(x, _unit(self.output_kernel) * self.output_magnitude) + self.output_bias
+        x = _conv(x, _weight_norm(self.output_kernel, self.output_magnitude)) + self.output_bias
         if training:
             norm.move(momentum)
         shift, raw = tf.split(x, 2, axis=-1)
@@ -143,7 +145,7 @@ class ResidualConditioner(keras.layers.Layer):
         ones = tf.ones_like(self.block_magnitude)
         magnitude = tf.stack([ones, tf.convert_to_tensor(self.block_magnitude)], axis=1)
         magnitude = tf.reshape(magnitude, [2 * self.num_residual_blocks, 1, 1, 1, self.width])
-        return _unit(self.block_kernels) * magnitude
+        return _weight_norm(self.block_kernels, magnitude)
 
     def _add(
         self,
@@ -242,10 +244,15 @@ def _affine(mean, variance, beta):
     return inverse_std, tf.convert_to_tensor(beta) - mean * inverse_std
 
 
-def _unit(kernel):
-    """Weight normalization: kernels of norm one over (height, width, input channels)."""
+def _weight_norm(kernel, magnitude=1.0):
+    """Kernels of norm `magnitude` over (height, width, input channels).
+
+    The factors meet before they meet the kernel: the backward pass then needs the kernel alone, and
+    no copy of unit norm lies in memory until it comes.
+    """
     kernel = tf.convert_to_tensor(kernel)
-    return kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), [-4, -3, -2], keepdims=True))
+    squares = tf.reduce_sum(tf.square(kernel), [-4, -3, -2], keepdims=True)
+    return kernel * (tf.math.rsqrt(squares) * magnitude)
 
 
 def _conv(x, kernel):

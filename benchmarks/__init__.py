@@ -1,0 +1,1 @@
+"""How fast lcma_tf is beside its peers: `python -m benchmarks.run`. See benchmarks/README.md."""

@@ -1,0 +1,75 @@
+"""lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+import lcma_tf
+from benchmarks.architecture import BenchmarkConfig
+from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
+from lcma_tf.optimizer import FusedAdam
+
+__all__ = ["build"]
+
+
+def build(config: BenchmarkConfig, variant: str = "") -> LcmaContender:
+    """The variants: none yet."""
+    del variant
+    use_threads(config.threads)
+    return LcmaContender(config)
+
+
+class LcmaContender:
+    """See `benchmarks.contenders.Contender`."""
+
+    def __init__(self, config: BenchmarkConfig):
+        factorization = lcma_tf.decide_factorization(
+            "realnvp", image_shape=config.image_shape, num_scales=config.num_scales
+        )
+        self.model = lcma_tf.FlowModel(
+            lcma_tf.FlowConfig(
+                image_shape=config.image_shape,
+                num_scales=config.num_scales,
+                base_dim=config.base_dim,
+                num_residual_blocks=config.num_residual_blocks,
+            ),
+            factorization,
+        )
+        self.num_parameters = self.model.num_parameters
+        self._iterator = None
+
+    def training_step(self, images: np.ndarray):
+        model = self.model
+        model.compile(
+            FusedAdam(1e-3, epsilon=1e-8, global_clipnorm=100.0),
+            loss=lcma_tf.NegativeLogLikelihood(),
+            jit_compile=False,
+        )
+        model.optimizer.build(model.trainable_variables)
+        model.make_train_function()
+        batches = tf.data.Dataset.from_tensors(images).repeat().prefetch(tf.data.AUTOTUNE)
+        self._iterator = iter(batches)
+        return lambda: float(model.train_function(self._iterator)["loss"])
+
+    def log_prob(self, images: np.ndarray) -> np.ndarray:
+        return self._frozen.log_prob(images).numpy()
+
+    def sample(self, n: int) -> np.ndarray:
+        return self._frozen.sample(n).numpy()
+
+    def conv_flops(self) -> int:
+        image = tf.TensorSpec([1, *self.model.config.image_shape], tf.uint8)
+        return count_conv_flops(self.model, image)
+
+    def num_training_ops(self) -> int | None:
+        function = self.model.train_function
+        if self._iterator is None or not hasattr(function, "get_concrete_function"):
+            return None
+        return count_ops(function.get_concrete_function(self._iterator).graph)
+
+    @functools.cached_property
+    def _frozen(self):
+        return self.model.frozen()

@@ -1,0 +1,92 @@
+"""TensorFlow Probability's own `tfb.Glow` in a `TransformedDistribution`, trained by Keras' Adam.
+
+Three blocks; as many steps a block as give the convolution FLOPs of the RealNVP, about. Its networks
+are TFP's own (Keras 2), its log-prob and training step one `tf.function` each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+from benchmarks.architecture import BenchmarkConfig, glow_steps
+from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
+
+__all__ = ["build"]
+
+NUM_BLOCKS = 3
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+def build(config: BenchmarkConfig, variant: str = "") -> TfpGlow:
+    del variant
+    use_threads(config.threads)
+    return TfpGlow(config)
+
+
+class TfpGlow:
+    """See `benchmarks.contenders.Contender`."""
+
+    def __init__(self, config: BenchmarkConfig):
+        hidden = 4 * config.base_dim
+        self._shape = config.image_shape
+        glow = tfb.Glow(
+            output_shape=self._shape,
+            num_glow_blocks=NUM_BLOCKS,
+            num_steps_per_block=glow_steps(config, NUM_BLOCKS, hidden),
+            coupling_bijector_fn=lambda shape: tfb.GlowDefaultNetwork(shape, num_hidden=hidden),
+            exit_bijector_fn=tfb.GlowDefaultExitNetwork,
+            grab_after_block=[0.5] * NUM_BLOCKS,
+        )
+        size = int(np.prod(self._shape))
+        # Latents to [0, 256): Glow, then the two-sided logit of the pixels undone.
+        pixels = [tfb.Scale(256 / 0.9), tfb.Shift(-0.05), tfb.Sigmoid()]
+        self.distribution = tfd.TransformedDistribution(
+            tfd.MultivariateNormalDiag(tf.zeros(size)), tfb.Chain([*pixels, glow])
+        )
+        self._optimizer = tf_keras.optimizers.Adam(1e-3, epsilon=1e-8, global_clipnorm=100.0)
+        # Eager, once: makes the variables, and takes actnorm's first values from a batch.
+        noise = tf.random.stateless_uniform([8, *self._shape], [0, 0], 0.0, 256.0)
+        self.distribution.log_prob(noise)
+        self._variables = self.distribution.trainable_variables
+        self.num_parameters = sum(int(np.prod(v.shape)) for v in self._variables)
+        image = tf.TensorSpec([None, *self._shape], tf.uint8)
+        self._log_prob = tf.function(self._nats, input_signature=[image], autograph=False)
+        self._sample = tf.function(
+            self._draw, input_signature=[tf.TensorSpec([], tf.int32)], autograph=False
+        )
+        self._step = tf.function(self._train, input_signature=[image], autograph=False)
+
+    def training_step(self, images: np.ndarray):
+        batch = tf.constant(images)
+        self._optimizer.build(self._variables)
+        return lambda: float(self._step(batch))
+
+    def log_prob(self, images: np.ndarray) -> np.ndarray:
+        return self._log_prob(images).numpy()
+
+    def sample(self, n: int) -> np.ndarray:
+        return self._sample(n).numpy()
+
+    def conv_flops(self) -> int:
+        return count_conv_flops(self._nats, tf.TensorSpec([1, *self._shape], tf.uint8))
+
+    def num_training_ops(self) -> int | None:
+        return count_ops(self._step.get_concrete_function().graph)
+
+    def _nats(self, images):
+        noise = tf.random.uniform(tf.shape(images))
+        return self.distribution.log_prob(tf.cast(images, tf.float32) + noise)
+
+    def _draw(self, n):
+        pixels = self.distribution.sample(n)
+        return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
+
+    def _train(self, images):
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(self._nats(images))
+        gradients = tape.gradient(loss, self._variables)
+        self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+        return loss
