@@ -1,1 +1,1 @@
-"""Publishing trained flows: SavedModels and the clients that talk to a server of them."""
+"""Publishing of trained flows as SavedModels; nothing is published from here yet (README, Serving)."""

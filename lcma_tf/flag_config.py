@@ -6,6 +6,7 @@ A flag is a field of a config: same name, same default, same meaning (see the co
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Any
 
 from absl import flags
@@ -69,6 +70,7 @@ def define_train_flags() -> None:
     flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
+    _show_in_help()
 
 
 def define_evaluate_flags() -> None:
@@ -80,6 +82,7 @@ def define_evaluate_flags() -> None:
     _define_seed("of the dequantization noise; default: the run's", default=None)
     flags.DEFINE_string("dataset", None, "score another data set than the run's")
     flags.DEFINE_string("data_dir", None, "where it is; default: the run's")
+    _show_in_help()
 
 
 def define_sample_flags() -> None:
@@ -96,6 +99,7 @@ def define_sample_flags() -> None:
     flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
     flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
     _define_seed("of the samples, or of the choice of test images")
+    _show_in_help()
 
 
 def flow_config(image_shape: tuple[int, ...]) -> FlowConfig:
@@ -123,6 +127,12 @@ def _values(config: type) -> dict[str, Any]:
 
 def _define_seed(text: str, default: int | None = 0) -> None:
     flags.DEFINE_integer("seed", default, text, lower_bound=0, upper_bound=MAX_SEED)
+
+
+def _show_in_help() -> None:
+    """Makes `--help` of the program list these flags: absl lists those of the main file alone."""
+    for flag in FLAGS.flags_by_module_dict().get(__name__, ()):
+        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _define(field: dataclasses.Field) -> None:

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 from absl import flags
 
+import commands
 import lcma_tf
 from lcma_tf import flag_config
 
@@ -81,3 +82,10 @@ def test_flow_flags_are_checked_without_images(values, num_scales):
     values["base_dim"].value = 0
     with pytest.raises(lcma_tf.ConfigError, match="`base_dim` must be an integer >= 1; got 0"):
         flag_config.check_flow_flags()
+
+
+@pytest.mark.parametrize(
+    ("main", "flag"), [("train", "split_rule"), ("evaluate", "split"), ("sample", "temperature")]
+)
+def test_help_lists_the_flags(main, flag):
+    assert f"--{flag}: " in commands.run(f"lcma_tf.{main}", "--help").out

@@ -30,7 +30,7 @@ class ResidualConditioner(keras.layers.Layer):
 
     Weights of like layers are *stacked* in one variable (all 3x3 kernels of the blocks, all betas, ...),
     so that weight normalization, gradient clipping and Adam are a few large ops instead of hundreds of
-    small ones: 17 variables a network whatever its depth.
+    small ones: 18 variables a network whatever its depth.
 
     Source: Dinh et al. 2016, sections 3.3, 3.7 and 4.1, and its program's constants.
 
