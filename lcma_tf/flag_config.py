@@ -69,6 +69,7 @@ def define_train_flags() -> None:
     flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
+    flags.DEFINE_bool("rematerialize", False, "train in less memory, with longer steps")
 
 
 def define_evaluate_flags() -> None:
