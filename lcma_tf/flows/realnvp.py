@@ -132,6 +132,7 @@ class RealNVPBuilder:
             initial_scale=1.0 if by_channel else 0.0,
             magnitude_l2=self._config.weight_scale_l2,
             seed=[self._config.seed, len(self.networks)],
+            mixed_precision=self._config.mixed_precision,
             rematerialize=self._rematerialize,
             name=name,
             dtype=self._dtype,

@@ -45,6 +45,8 @@ class ResidualConditioner(keras.layers.Layer):
         magnitude_l2: L2 coefficient (no 1/2) on the magnitudes, and on `scale` where a pixel mask is
             given, as in the program; reaches the loss through Keras.
         seed: of the initial weights.
+        mixed_precision: feature maps and convolutions in bfloat16; weights, their normalization,
+            moments, input and output stay float32.
         rematerialize: compute what is inside anew in the backward pass of training instead of keeping
             it. A matter of the machine, not of the layer: not in its config.
 
@@ -66,6 +68,7 @@ class ResidualConditioner(keras.layers.Layer):
         initial_scale: float = 1.0,
         magnitude_l2: float = 5e-5,
         seed: int | Sequence[int] = 0,
+        mixed_precision: bool = False,
         rematerialize: bool = False,
         **kwargs,
     ):
@@ -78,6 +81,7 @@ class ResidualConditioner(keras.layers.Layer):
         self.initial_scale = initial_scale
         self.magnitude_l2 = magnitude_l2
         self.seed = seed
+        self.mixed_precision = mixed_precision
         self.rematerialize = rematerialize
         mask_channels = 0 if self.pixel_mask is None else self.pixel_mask.shape[-1]
         seeds = np.random.SeedSequence(seed).generate_state(4)
@@ -120,7 +124,7 @@ class ResidualConditioner(keras.layers.Layer):
         if not training:
             weights = ResidualWeights(*weights)
             norms = MovingNorms(weights, self.input_moments, self.moments)
-            return self._shift_and_log_scale(residual_pass(kept, weights, norms, self.pixel_mask))
+            return self._shift_and_log_scale(self._pass(kept, weights, norms))
         run = rematerialized if self.rematerialize else _kept
         output, moments = run(self._training_pass, [kept, *weights])
         self._move(moments, momentum)
@@ -130,8 +134,10 @@ class ResidualConditioner(keras.layers.Layer):
         """A function of its arguments alone, as it may run again in the backward pass."""
         weights = ResidualWeights(*weights)
         norms = BatchNorms(weights)
-        output = residual_pass(kept, weights, norms, self.pixel_mask)
-        return output, norms.moments()
+        return self._pass(kept, weights, norms), norms.moments()
+
+    def _pass(self, kept, weights, norms):
+        return residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
 
     def _shift_and_log_scale(self, output):
         shift, raw = tf.split(output, 2, axis=-1)
@@ -187,6 +193,7 @@ class ResidualConditioner(keras.layers.Layer):
             "initial_scale": self.initial_scale,
             "magnitude_l2": self.magnitude_l2,
             "seed": self.seed,
+            "mixed_precision": self.mixed_precision,
         }
 
 

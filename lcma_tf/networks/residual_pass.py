@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.networks.normalization import EPSILON, normalize_by_batch
+from lcma_tf.networks.normalization import EPSILON, normalize_by_batch, scale_and_shift
 
 __all__ = ["BatchNorms", "MovingNorms", "ResidualWeights", "residual_pass"]
 
@@ -40,9 +40,17 @@ class Norms(Protocol):
 
 
 def residual_pass(
-    kept: tf.Tensor, weights: ResidualWeights, norms: Norms, pixel_mask: np.ndarray | None
+    kept: tf.Tensor,
+    weights: ResidualWeights,
+    norms: Norms,
+    pixel_mask: np.ndarray | None,
+    mixed_precision: bool = False,
 ) -> tf.Tensor:
-    """Shift and raw log-scale, one after the other: `[N, h, w, 2 * out_channels]`."""
+    """Shift and raw log-scale, one after the other: `[N, h, w, 2 * out_channels]`.
+
+    With `mixed_precision` the feature maps and the kernels that meet them are bfloat16; the weights,
+    their normalization, moments, and what goes in and out keep their type.
+    """
     x = norms.input(kept)
     if pixel_mask is None:
         x = tf.concat([x, -x], -1)
@@ -50,24 +58,27 @@ def residual_pass(
         mask = tf.cast(pixel_mask, x.dtype)
         mask = tf.broadcast_to(mask, [tf.shape(x)[0], *pixel_mask.shape])
         x = tf.concat([2 * x, -2 * x, mask], -1)
-    x = _conv(tf.nn.relu(x), _weight_norm(weights.input_kernel)) + weights.input_bias
+    # Cast after the first norm: it takes away the mean, which would cost bfloat16 its few digits.
+    x = tf.cast(tf.nn.relu(x), tf.bfloat16 if mixed_precision else x.dtype)
+    x = _conv(x, _weight_norm(weights.input_kernel))
+    x = x + tf.cast(weights.input_bias, x.dtype)
 
     kernels = tf.unstack(_block_kernels(weights))
     skips = tf.unstack(
         _weight_norm(weights.skip_kernels, weights.skip_magnitude[:, None, None, None, :])
     )
-    biases = tf.unstack(weights.block_bias)
+    biases = tf.unstack(tf.cast(weights.block_bias, x.dtype))
     total = _conv(x, skips[0])
     for block, bias in enumerate(biases):
         hidden = _conv(norms.hidden_relu(x, 2 * block), kernels[2 * block])
         hidden = _conv(norms.hidden_relu(hidden, 2 * block + 1), kernels[2 * block + 1])
         x = x + (hidden + bias)
         total = total + _conv(x, skips[block + 1])
-    total = total + tf.reduce_sum(weights.skip_bias, 0)  # One sum of biases instead of N + 1.
+    # One sum of biases instead of N + 1.
+    total = total + tf.cast(tf.reduce_sum(weights.skip_bias, 0), x.dtype)
     x = norms.hidden_relu(total, 2 * len(biases))
-    return _conv(x, _weight_norm(weights.output_kernel, weights.output_magnitude)) + (
-        weights.output_bias
-    )
+    x = _conv(x, _weight_norm(weights.output_kernel, weights.output_magnitude))
+    return tf.cast(x, kept.dtype) + weights.output_bias
 
 
 class BatchNorms:
@@ -106,7 +117,7 @@ class MovingNorms:
         return x * inverse_std + offset
 
     def hidden_relu(self, x, index):
-        return tf.nn.relu(x * self._inverse_std[index] + self._offset[index])
+        return tf.nn.relu(scale_and_shift(x, self._inverse_std[index], self._offset[index]))
 
 
 def _affine(moments, beta):
@@ -134,4 +145,4 @@ def _weight_norm(kernel, magnitude=1.0):
 
 
 def _conv(x, kernel):
-    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+    return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=1, padding="SAME")
