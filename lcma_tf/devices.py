@@ -21,11 +21,14 @@ class RuntimeConfig:
         steps_per_execution: training steps for each call from Python; a divisor of what is between
             two validations, since Keras does not cut a call short.
         jit_compile: compile the training step with XLA.
+        rematerialize: compute activations inside the conditioners anew in the backward pass instead of
+            keeping them: less memory, longer steps.
     """
 
     num_devices: int | None = None
     steps_per_execution: int = 1
     jit_compile: bool = False
+    rematerialize: bool = False
 
     def __post_init__(self):
         if self.num_devices is not None and self.num_devices < 1:

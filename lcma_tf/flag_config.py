@@ -35,6 +35,7 @@ _HELP = {
     "pixel_transform": "keep pixels away from both ends of the logit or from one",
     "batch_norm_moments": "in-flow batch norm over the changed half or over all positions",
     "weight_scale_l2": "L2 coefficient on the weight-norm magnitudes, in nats per image",
+    "mixed_precision": "bfloat16 inside the conditioners; weights and densities stay float32",
     "dataset": "photo_patches, npz:PATH, image_folder:PATH, or a TensorFlow Datasets name",
     "data_dir": "where the data set is, or is prepared",
     "image_size": "side to which the pictures of an image folder are brought",
@@ -70,6 +71,7 @@ def define_train_flags() -> None:
     flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
+    flags.DEFINE_bool("rematerialize", False, "train in less memory, with longer steps")
     _show_in_help()
 
 

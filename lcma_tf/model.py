@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import ConfigError, FlowConfig
 from lcma_tf.density import SCORE, TRAIN, ImageDensity
 from lcma_tf.factorization import Factorization
 from lcma_tf.flows import build_flow
@@ -37,8 +37,11 @@ class FlowModel(ImageDensity, keras.Model):
         config: what the flow is.
         factorization: what leaves it where; None = nothing does (rule `none`).
         dtype: `float32` or `float64`; None = `float32`.
+        rematerialize: training keeps no activations inside the conditioners but computes them anew in
+            the backward pass: less memory, longer steps, the same gradients. Not saved.
 
     Raises:
+        ConfigError: `config.mixed_precision` with another `dtype`.
         FactorizationError: `factorization` was made for another shape or number of scales.
 
     Example:
@@ -55,13 +58,18 @@ class FlowModel(ImageDensity, keras.Model):
         factorization: Factorization | None = None,
         dtype: str | None = None,
         name: str = "flow_model",
+        rematerialize: bool = False,
     ):
         dtype = dtype or "float32"
         if dtype not in ("float32", "float64"):
             raise ValueError(f"`dtype` must be 'float32' or 'float64'; got {dtype!r}.")
+        if config.mixed_precision and dtype != "float32":
+            raise ConfigError(
+                f"`mixed_precision` must be False for a flow of another dtype than float32; got {dtype}."
+            )
         super().__init__(name=name, dtype=dtype)
         self.factorization = factorization or Factorization("none", config.image_shape)
-        flow = build_flow(config, self.factorization, dtype)
+        flow = build_flow(config, self.factorization, dtype, rematerialize=rematerialize)
         self.networks = flow.networks
         self.set_flow(config, flow.bijector, dtype)
         layers = [f"layer_{layer}" for layer in range(1, config.num_scales + 1)]

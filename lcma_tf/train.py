@@ -17,6 +17,7 @@ def main() -> None:
         flag_config.FLAGS.num_devices,
         flag_config.FLAGS.steps_per_execution,
         flag_config.FLAGS.jit_compile,
+        flag_config.FLAGS.rematerialize,
     )
     make_strategy(runtime.num_devices, config.batch_size)
     images = data.load(config.dataset, config.data_dir, config.image_size)

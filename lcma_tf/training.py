@@ -58,7 +58,7 @@ def train_flow(
 
     strategy = make_strategy(runtime.num_devices, config.batch_size)
     with strategy.scope():
-        model = FlowModel(flow_config, factorization)
+        model = FlowModel(flow_config, factorization, rematerialize=runtime.rematerialize)
         model.compile(
             make_optimizer(config, num_steps),
             loss=NegativeLogLikelihood(),

@@ -22,6 +22,7 @@ REFUSED_BY_FLOW = {
     "pixel_transform": ["logit", "", None],
     "batch_norm_moments": ["none", "", None],
     "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
+    "mixed_precision": [1, "yes", None],
     "seed": [-1, *NOT_INTEGERS],
 }
 REFUSED_BY_TRAIN = {

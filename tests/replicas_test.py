@@ -25,14 +25,19 @@ from lcma_tf.devices import make_strategy
 make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
 
 
-def train(num_devices, moments, channels):
+def train(num_devices, moments, channels, rematerialize):
     # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
     # from the other's.
     images = random_images(12, (4, 2, channels))
     images[:3] //= 4
     images[6:9] //= 2
     with make_strategy(num_devices, batch_size=6).scope():
-        model = tiny_flow(image_shape=(4, 2, channels), batch_norm_moments=moments, num_scales=1)
+        model = tiny_flow(
+            rematerialize=rematerialize,
+            image_shape=(4, 2, channels),
+            batch_norm_moments=moments,
+            num_scales=1,
+        )
         model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
     variables = [v for network in model.networks for v in network.variables]
     before = [v.numpy() for v in variables]
@@ -52,11 +57,15 @@ def train(num_devices, moments, channels):
     }
 
 
-# Two flows one after the other, as a run pretrains and trains, of different shapes.
+# Flows one after the other, as a run pretrains and trains, of different shapes.
 print(json.dumps({
-    moments: {name: train(num_devices, moments, channels)
-              for name, num_devices in (("one", 1), ("two", 2))}
-    for moments, channels in (("changed", 2), ("all", 1))
+    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2)
+           for devices, num_devices in (("one", 1), ("two", 2))}
+    for name, moments, channels, rematerialize in (
+        ("changed", "changed", 2, False),
+        ("all", "all", 1, False),
+        ("rematerialized", "changed", 1, True),
+    )
 }))
 """
 
@@ -78,7 +87,7 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(params=["changed", "all"])
+@pytest.fixture(params=["changed", "all", "rematerialized"])
 def one_and_two(request, results):
     return results[request.param]["one"], results[request.param]["two"]
 

@@ -42,11 +42,11 @@ def tiny_config(**changes):
     return lcma_tf.FlowConfig(**{**tiny, **changes})
 
 
-def tiny_flow(rule="lcma", dtype=None, random_weights=1, **changes):
+def tiny_flow(rule="lcma", dtype=None, random_weights=1, rematerialize=False, **changes):
     """A `FlowModel` of a few hundred weights; `random_weights=None` leaves them fresh."""
     config = tiny_config(**changes)
     factorization = tiny_factorization(rule, config.image_shape, config.num_scales)
-    model = lcma_tf.FlowModel(config, factorization, dtype=dtype)
+    model = lcma_tf.FlowModel(config, factorization, dtype, rematerialize=rematerialize)
     if random_weights is not None:
         randomize(model, seed=random_weights)
     return model

@@ -27,14 +27,16 @@ def build_flow(
     factorization: Factorization,
     dtype: str,
     networks: Sequence[Any] | None = None,
+    rematerialize: bool = False,
 ) -> Flow:
     """Builds the flow that `config` describes, with the splits of `factorization`.
 
-    Around the `networks` given, in the order of another flow's of this config, or around new ones.
+    Around the `networks` given, in the order of another flow's of this config, or around new ones,
+    which `rematerialize` in training what they compute or keep it.
 
     Raises:
         FactorizationError: it was made for another image shape or number of scales.
     """
     factorization.check_fits(config.image_shape, config.num_scales)
-    builder = FLOWS[config.flow](config, factorization, dtype, networks)
+    builder = FLOWS[config.flow](config, factorization, dtype, networks, rematerialize)
     return Flow(list(builder.networks), builder.bijector)

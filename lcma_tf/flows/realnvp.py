@@ -40,6 +40,7 @@ class RealNVPBuilder:
     Args:
         config, factorization, dtype: of the flow.
         networks: ready ones to build the bijector around, in the order in which they would be made.
+        rematerialize: of new conditioners.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class RealNVPBuilder:
         factorization: Factorization,
         dtype: str,
         networks: Sequence[Any] | None = None,
+        rematerialize: bool = False,
     ):
         self._config = config
         self._factorization = factorization
         self._dtype = dtype
+        self._rematerialize = rematerialize
         self._given = None if networks is None else iter(networks)
         self.networks: list[Any] = []
         self.bijector = self._level(0, config.image_shape)
@@ -129,6 +132,8 @@ class RealNVPBuilder:
             initial_scale=1.0 if by_channel else 0.0,
             magnitude_l2=self._config.weight_scale_l2,
             seed=[self._config.seed, len(self.networks)],
+            mixed_precision=self._config.mixed_precision,
+            rematerialize=self._rematerialize,
             name=name,
             dtype=self._dtype,
         )

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.networks.normalization import EPSILON, normalize_by_batch
+from lcma_tf.networks.rematerialization import rematerialized
+from lcma_tf.networks.residual_pass import BatchNorms, MovingNorms, ResidualWeights, residual_pass
 
 __all__ = ["ResidualConditioner"]
 
@@ -44,6 +45,10 @@ class ResidualConditioner(keras.layers.Layer):
         magnitude_l2: L2 coefficient (no 1/2) on the magnitudes, and on `scale` where a pixel mask is
             given, as in the program; reaches the loss through Keras.
         seed: of the initial weights.
+        mixed_precision: feature maps and convolutions in bfloat16; weights, their normalization,
+            moments, input and output stay float32.
+        rematerialize: compute what is inside anew in the backward pass of training instead of keeping
+            it. A matter of the machine, not of the layer: not in its config.
 
     Call arguments:
         kept: `[N, h, w, in_channels]`.
@@ -63,6 +68,8 @@ class ResidualConditioner(keras.layers.Layer):
         initial_scale: float = 1.0,
         magnitude_l2: float = 5e-5,
         seed: int | Sequence[int] = 0,
+        mixed_precision: bool = False,
+        rematerialize: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -74,6 +81,8 @@ class ResidualConditioner(keras.layers.Layer):
         self.initial_scale = initial_scale
         self.magnitude_l2 = magnitude_l2
         self.seed = seed
+        self.mixed_precision = mixed_precision
+        self.rematerialize = rematerialize
         mask_channels = 0 if self.pixel_mask is None else self.pixel_mask.shape[-1]
         seeds = np.random.SeedSequence(seed).generate_state(4)
         blocks, convs = num_residual_blocks, 2 * num_residual_blocks
@@ -111,41 +120,35 @@ class ResidualConditioner(keras.layers.Layer):
         self.built = True
 
     def call(self, kept, training=False, momentum=0.9):
-        norm = _BatchNorms(self, training)
-        x = norm.input(kept)
-        if self.pixel_mask is None:
-            x = tf.concat([x, -x], -1)
-        else:
-            mask = tf.cast(self.pixel_mask, x.dtype)
-            mask = tf.broadcast_to(mask, [tf.shape(x)[0], *self.pixel_mask.shape])
-            x = tf.concat([2 * x, -2 * x, mask], -1)
-        x = _conv(tf.nn.relu(x), _weight_norm(self.input_kernel)) + self.input_bias
+        weights = [tf.convert_to_tensor(getattr(self, name)) for name in ResidualWeights._fields]
+        if not training:
+            weights = ResidualWeights(*weights)
+            norms = MovingNorms(weights, self.input_moments, self.moments)
+            return self._shift_and_log_scale(self._pass(kept, weights, norms))
+        run = rematerialized if self.rematerialize else _kept
+        output, moments = run(self._training_pass, [kept, *weights])
+        self._move(moments, momentum)
+        return self._shift_and_log_scale(output)
 
-        kernels = tf.unstack(self._block_kernels())
-        skips = tf.unstack(
-            _weight_norm(self.skip_kernels, self.skip_magnitude[:, None, None, None, :])
-        )
-        biases = tf.unstack(tf.convert_to_tensor(self.block_bias))
-        total = _conv(x, skips[0])
-        for block in range(self.num_residual_blocks):
-            hidden = _conv(norm.hidden_relu(x, 2 * block), kernels[2 * block])
-            hidden = _conv(norm.hidden_relu(hidden, 2 * block + 1), kernels[2 * block + 1])
-            x = x + (hidden + biases[block])
-            total = total + _conv(x, skips[block + 1])
-        total = total + tf.reduce_sum(self.skip_bias, 0)  # One sum of biases instead of N + 1.
-        x = norm.hidden_relu(total, 2 * self.num_residual_blocks)
-        x = _conv(x, _weight_norm(self.output_kernel, self.output_magnitude)) + self.output_bias
-        if training:
-            norm.move(momentum)
-        shift, raw = tf.split(x, 2, axis=-1)
+    def _training_pass(self, kept, *weights):
+        """A function of its arguments alone, as it may run again in the backward pass."""
+        weights = ResidualWeights(*weights)
+        norms = BatchNorms(weights)
+        return self._pass(kept, weights, norms), norms.moments()
+
+    def _pass(self, kept, weights, norms):
+        return residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
+
+    def _shift_and_log_scale(self, output):
+        shift, raw = tf.split(output, 2, axis=-1)
         return shift, self.scale * tf.tanh(raw)
 
-    def _block_kernels(self):
-        """`[2 * blocks, 3, 3, width, width]`: unit kernels, the second of each block scaled."""
-        ones = tf.ones_like(self.block_magnitude)
-        magnitude = tf.stack([ones, tf.convert_to_tensor(self.block_magnitude)], axis=1)
-        magnitude = tf.reshape(magnitude, [2 * self.num_residual_blocks, 1, 1, 1, self.width])
-        return _weight_norm(self.block_kernels, magnitude)
+    def _move(self, moments, momentum):
+        for variable, new in zip((*self.input_moments, *self.moments), moments, strict=True):
+            moving = variable.value  # The tf.Variable: Keras' own has no relative assignment.
+            # The hint: a Python float would become a float32 before it is cast.
+            kept = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
+            moving.assign_sub((moving - tf.stop_gradient(new)) * (1 - kept))
 
     def _add(
         self,
@@ -190,70 +193,9 @@ class ResidualConditioner(keras.layers.Layer):
             "initial_scale": self.initial_scale,
             "magnitude_l2": self.magnitude_l2,
             "seed": self.seed,
+            "mixed_precision": self.mixed_precision,
         }
 
 
-class _BatchNorms:
-    """The batch norms of one pass through a conditioner; their new moments are moved all at once."""
-
-    def __init__(self, owner: ResidualConditioner, training: bool):
-        self._owner = owner
-        self._training = training
-        self._input_moments: list[tf.Tensor] = []
-        self._hidden_moments: list[list[tf.Tensor]] = []
-        if training:
-            self._betas = tf.unstack(tf.convert_to_tensor(owner.beta))
-        else:
-            mean, variance = owner.moments
-            self._inverse_std, self._offset = _affine(mean, variance, owner.beta)
-
-    def input(self, x):
-        owner = self._owner
-        if self._training:
-            x, *self._input_moments = normalize_by_batch(x, tf.convert_to_tensor(owner.input_beta))
-            return x
-        mean, variance = owner.input_moments
-        inverse_std, offset = _affine(mean, variance, owner.input_beta)
-        return x * inverse_std + offset
-
-    def hidden_relu(self, x, index):
-        if self._training:
-            x, *moments = normalize_by_batch(x, self._betas[index])
-            self._hidden_moments.append(moments)
-            return tf.nn.relu(x)
-        return tf.nn.relu(x * self._inverse_std[index] + self._offset[index])
-
-    def move(self, momentum):
-        new_moments = [
-            *zip(self._owner.input_moments, self._input_moments, strict=True),
-            *zip(
-                self._owner.moments,
-                (tf.stack(moments) for moments in zip(*self._hidden_moments, strict=True)),
-                strict=True,
-            ),
-        ]
-        for variable, new in new_moments:
-            moving = variable.value  # The tf.Variable: Keras' own has no relative assignment.
-            # The hint: a Python float would become a float32 before it is cast.
-            kept = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
-            moving.assign_sub((moving - tf.stop_gradient(new)) * (1 - kept))
-
-
-def _affine(mean, variance, beta):
-    inverse_std = tf.math.rsqrt(tf.convert_to_tensor(variance) + EPSILON)
-    return inverse_std, tf.convert_to_tensor(beta) - mean * inverse_std
-
-
-def _weight_norm(kernel, magnitude=1.0):
-    """Kernels of norm `magnitude` over (height, width, input channels).
-
-    The factors meet before they meet the kernel: the backward pass then needs the kernel alone, and
-    no copy of unit norm lies in memory until it comes.
-    """
-    kernel = tf.convert_to_tensor(kernel)
-    squares = tf.reduce_sum(tf.square(kernel), [-4, -3, -2], keepdims=True)
-    return kernel * (tf.math.rsqrt(squares) * magnitude)
-
-
-def _conv(x, kernel):
-    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+def _kept(function, inputs):
+    return function(*inputs)

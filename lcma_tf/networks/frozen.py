@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.networks.conditioner import ResidualConditioner
-from lcma_tf.networks.normalization import EPSILON, MovingMoments
+from lcma_tf.networks.normalization import EPSILON, MovingMoments, scale_and_shift
 
 __all__ = ["FrozenConditioner", "FrozenMoments", "freeze"]
 
@@ -31,8 +31,14 @@ class FrozenConditioner(tf.Module):
         get = _float64
         blocks, dtype = conditioner.num_residual_blocks, conditioner.compute_dtype
 
-        def constant(value: np.ndarray) -> tf.Variable:
-            return tf.Variable(value.astype(dtype), trainable=False)
+        # What the feature maps meet is of their type; the norms that no convolution takes in are not.
+        inside = tf.bfloat16 if conditioner.mixed_precision else tf.as_dtype(dtype)
+
+        def constant(value: np.ndarray, dtype: str | tf.DType = dtype) -> tf.Variable:
+            return tf.Variable(tf.cast(value, dtype), trainable=False)
+
+        def weight(value: np.ndarray) -> tf.Variable:
+            return constant(value, inside)
 
         doubled = 1.0 if conditioner.pixel_mask is None else 2.0
         mean, variance = map(get, conditioner.input_moments)
@@ -46,7 +52,7 @@ class FrozenConditioner(tf.Module):
             mask = conditioner.pixel_mask[None].astype(np.float64)
             bias = tf.nn.conv2d(mask, input_kernel[:, :, split:], 1, "SAME").numpy() + bias
             input_kernel = input_kernel[:, :, :split]
-        self._input_kernel, self._input_bias = constant(input_kernel), constant(bias)
+        self._input_kernel, self._input_bias = weight(input_kernel), weight(bias)
 
         mean, variance = map(get, conditioner.moments)
         scales, shifts = _affine(mean, variance, get(conditioner.beta))
@@ -57,20 +63,20 @@ class FrozenConditioner(tf.Module):
             {
                 "scale": constant(scales[2 * b]),
                 "shift": constant(shifts[2 * b]),
-                "first": constant(kernels[2 * b] * scales[2 * b + 1]),
-                "bias": constant(shifts[2 * b + 1]),
-                "second": constant(kernels[2 * b + 1] * magnitude[b]),
-                "second_bias": constant(block_bias[b]),
+                "first": weight(kernels[2 * b] * scales[2 * b + 1]),
+                "bias": weight(shifts[2 * b + 1]),
+                "second": weight(kernels[2 * b + 1] * magnitude[b]),
+                "second_bias": weight(block_bias[b]),
             }
             for b in range(blocks)
         ]
         # The last norm, over the sum of the skips, is folded into each of them.
         skips = _unit(get(conditioner.skip_kernels))
         skips = skips * get(conditioner.skip_magnitude)[:, None, None, None, :] * scales[-1]
-        self._skips = [constant(kernel) for kernel in skips]
-        self._skip_bias = constant(get(conditioner.skip_bias).sum(0) * scales[-1] + shifts[-1])
+        self._skips = [weight(kernel) for kernel in skips]
+        self._skip_bias = weight(get(conditioner.skip_bias).sum(0) * scales[-1] + shifts[-1])
         output = _unit(get(conditioner.output_kernel)) * get(conditioner.output_magnitude)
-        self._output_kernel = constant(output)
+        self._output_kernel = weight(output)
         self._output_bias = constant(get(conditioner.output_bias))
         self._scale = constant(get(conditioner.scale))
 
@@ -78,15 +84,17 @@ class FrozenConditioner(tf.Module):
         if training:
             raise ValueError(f"{self.name}: a frozen conditioner has no training mode.")
         x = kept * self._input_scale + self._input_shift
-        x = _conv(tf.nn.relu(tf.concat([x, -x], -1)), self._input_kernel) + self._input_bias
+        x = tf.cast(tf.nn.relu(tf.concat([x, -x], -1)), self._input_kernel.dtype)
+        x = _conv(x, self._input_kernel) + self._input_bias
         total = _conv(x, self._skips[0])
         for block, skip in zip(self._blocks, self._skips[1:], strict=True):
-            hidden = tf.nn.relu(x * block["scale"] + block["shift"])
+            hidden = tf.nn.relu(scale_and_shift(x, block["scale"], block["shift"]))
             hidden = tf.nn.relu(tf.nn.bias_add(_conv(hidden, block["first"]), block["bias"]))
             x = x + tf.nn.bias_add(_conv(hidden, block["second"]), block["second_bias"])
             total = total + _conv(x, skip)
         total = tf.nn.relu(tf.nn.bias_add(total, self._skip_bias))
-        output = tf.nn.bias_add(_conv(total, self._output_kernel), self._output_bias)
+        output = tf.cast(_conv(total, self._output_kernel), kept.dtype)
+        output = tf.nn.bias_add(output, self._output_bias)
         shift, raw = tf.split(output, 2, axis=-1)
         return shift, self._scale * tf.tanh(raw)
 

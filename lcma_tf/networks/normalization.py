@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from lcma_tf.replicas import num_replicas, replica_mean
 
-__all__ = ["EPSILON", "MovingMoments", "normalize_by_batch"]
+__all__ = ["EPSILON", "MovingMoments", "normalize_by_batch", "scale_and_shift"]
 
 EPSILON = 1e-4  # The RealNVP program's, in every batch norm.
 
@@ -22,11 +22,11 @@ def normalize_by_batch(
     of several replicas must meet in between.
 
     Args:
-        features: `[N, h, w, c]`.
+        features: `[N, h, w, c]`; bfloat16 ones beside a float32 `beta` are summed in float32.
         beta: `[c]`.
 
     Returns:
-        (normalized features, mean `[c]`, population variance `[c]`).
+        (normalized features, mean `[c]`, population variance `[c]`), the moments of the type of `beta`.
     """
     if num_replicas() == 1 and features.dtype != tf.float64:
         normalized, mean, sample_variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -41,9 +41,27 @@ def normalize_by_batch(
         # The kernel reports the Bessel-corrected variance but normalizes by the population's.
         count = tf.cast(tf.reduce_prod(tf.shape(features)[:3]), beta.dtype)
         return normalized, mean, sample_variance * (count - 1) / count
-    (mean,) = replica_mean([tf.reduce_mean(features, [0, 1, 2])])
-    (variance,) = replica_mean([tf.reduce_mean(tf.square(features - mean), [0, 1, 2])])
-    return (features - mean) * tf.math.rsqrt(variance + EPSILON) + beta, mean, variance
+    wide = tf.cast(features, beta.dtype)
+    (mean,) = replica_mean([tf.reduce_mean(wide, [0, 1, 2])])
+    (variance,) = replica_mean([tf.reduce_mean(tf.square(wide - mean), [0, 1, 2])])
+    normalized = (wide - mean) * tf.math.rsqrt(variance + EPSILON) + beta
+    return tf.cast(normalized, features.dtype), mean, variance
+
+
+def scale_and_shift(features: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """`features * scale + shift`, of the type of `features` and computed in that of `scale`."""
+    if features.dtype == scale.dtype:
+        return features * scale + shift
+    # The fused kernel casts as it goes: no feature map is written in float32.
+    return tf.raw_ops.FusedBatchNormV3(
+        x=features,
+        scale=scale,
+        offset=shift,
+        mean=tf.zeros_like(scale),
+        variance=tf.ones_like(scale),
+        epsilon=0.0,
+        is_training=False,
+    )[0]
 
 
 @keras.saving.register_keras_serializable("lcma_tf")

@@ -1,0 +1,148 @@
+"""One pass through a residual conditioner: a function of tensors, whoever holds the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.networks.normalization import EPSILON, normalize_by_batch, scale_and_shift
+
+__all__ = ["BatchNorms", "MovingNorms", "ResidualWeights", "residual_pass"]
+
+
+class ResidualWeights(NamedTuple):
+    """What decides a pass, by the names and in the shapes of `ResidualConditioner`'s variables."""
+
+    input_beta: Any
+    input_kernel: Any
+    input_bias: Any
+    beta: Any
+    block_kernels: Any
+    block_magnitude: Any
+    block_bias: Any
+    skip_kernels: Any
+    skip_magnitude: Any
+    skip_bias: Any
+    output_kernel: Any
+    output_magnitude: Any
+    output_bias: Any
+
+
+class Norms(Protocol):
+    """The batch norms of one pass."""
+
+    def input(self, x: tf.Tensor) -> tf.Tensor: ...
+
+    def hidden_relu(self, x: tf.Tensor, index: int) -> tf.Tensor: ...
+
+
+def residual_pass(
+    kept: tf.Tensor,
+    weights: ResidualWeights,
+    norms: Norms,
+    pixel_mask: np.ndarray | None,
+    mixed_precision: bool = False,
+) -> tf.Tensor:
+    """Shift and raw log-scale, one after the other: `[N, h, w, 2 * out_channels]`.
+
+    With `mixed_precision` the feature maps and the kernels that meet them are bfloat16; the weights,
+    their normalization, moments, and what goes in and out keep their type.
+    """
+    x = norms.input(kept)
+    if pixel_mask is None:
+        x = tf.concat([x, -x], -1)
+    else:
+        mask = tf.cast(pixel_mask, x.dtype)
+        mask = tf.broadcast_to(mask, [tf.shape(x)[0], *pixel_mask.shape])
+        x = tf.concat([2 * x, -2 * x, mask], -1)
+    # Cast after the first norm: it takes away the mean, which would cost bfloat16 its few digits.
+    x = tf.cast(tf.nn.relu(x), tf.bfloat16 if mixed_precision else x.dtype)
+    x = _conv(x, _weight_norm(weights.input_kernel))
+    x = x + tf.cast(weights.input_bias, x.dtype)
+
+    kernels = tf.unstack(_block_kernels(weights))
+    skips = tf.unstack(
+        _weight_norm(weights.skip_kernels, weights.skip_magnitude[:, None, None, None, :])
+    )
+    biases = tf.unstack(tf.cast(weights.block_bias, x.dtype))
+    total = _conv(x, skips[0])
+    for block, bias in enumerate(biases):
+        hidden = _conv(norms.hidden_relu(x, 2 * block), kernels[2 * block])
+        hidden = _conv(norms.hidden_relu(hidden, 2 * block + 1), kernels[2 * block + 1])
+        x = x + (hidden + bias)
+        total = total + _conv(x, skips[block + 1])
+    # One sum of biases instead of N + 1.
+    total = total + tf.cast(tf.reduce_sum(weights.skip_bias, 0), x.dtype)
+    x = norms.hidden_relu(total, 2 * len(biases))
+    x = _conv(x, _weight_norm(weights.output_kernel, weights.output_magnitude))
+    return tf.cast(x, kept.dtype) + weights.output_bias
+
+
+class BatchNorms:
+    """Norms by the moments of the batch, which they remember."""
+
+    def __init__(self, weights: ResidualWeights):
+        self._input_beta = weights.input_beta
+        self._betas = tf.unstack(weights.beta)
+        self._input_moments: list[tf.Tensor] = []
+        self._hidden_moments: list[Sequence[tf.Tensor]] = []
+
+    def input(self, x):
+        x, *self._input_moments = normalize_by_batch(x, self._input_beta)
+        return x
+
+    def hidden_relu(self, x, index):
+        x, *moments = normalize_by_batch(x, self._betas[index])
+        self._hidden_moments.append(moments)
+        return tf.nn.relu(x)
+
+    def moments(self) -> list[tf.Tensor]:
+        """Mean and variance of the input, and of the hidden norms, stacked."""
+        hidden = (tf.stack(moments) for moments in zip(*self._hidden_moments, strict=True))
+        return [*self._input_moments, *hidden]
+
+
+class MovingNorms:
+    """Norms by given moments, pairs of mean and variance."""
+
+    def __init__(self, weights: ResidualWeights, input_moments, hidden_moments):
+        self._input = _affine(input_moments, weights.input_beta)
+        self._inverse_std, self._offset = _affine(hidden_moments, weights.beta)
+
+    def input(self, x):
+        inverse_std, offset = self._input
+        return x * inverse_std + offset
+
+    def hidden_relu(self, x, index):
+        return tf.nn.relu(scale_and_shift(x, self._inverse_std[index], self._offset[index]))
+
+
+def _affine(moments, beta):
+    mean, variance = moments
+    inverse_std = tf.math.rsqrt(tf.convert_to_tensor(variance) + EPSILON)
+    return inverse_std, beta - mean * inverse_std
+
+
+def _block_kernels(weights):
+    """`[2 * blocks, 3, 3, width, width]`: unit kernels, the second of each block scaled."""
+    scaled = weights.block_magnitude
+    magnitude = tf.stack([tf.ones_like(scaled), scaled], axis=1)
+    convs, width = weights.block_kernels.shape[0], weights.block_kernels.shape[-1]
+    return _weight_norm(weights.block_kernels, tf.reshape(magnitude, [convs, 1, 1, 1, width]))
+
+
+def _weight_norm(kernel, magnitude=1.0):
+    """Kernels of norm `magnitude` over (height, width, input channels).
+
+    The factors meet before they meet the kernel: the backward pass then needs the kernel alone, and
+    no copy of unit norm lies in memory until it comes.
+    """
+    squares = tf.reduce_sum(tf.square(kernel), [-4, -3, -2], keepdims=True)
+    return kernel * (tf.math.rsqrt(squares) * magnitude)
+
+
+def _conv(x, kernel):
+    return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=1, padding="SAME")
