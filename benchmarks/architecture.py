@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["BenchmarkConfig", "Convolution", "conv_flops", "conditioners", "glow_steps"]
+__all__ = ["BenchmarkConfig", "Convolution", "conditioners", "conv_flops", "glow_steps"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,44 +1,36 @@
-"""How busy the rest of the machine is, from /proc/stat: a neighbour slows one peer more than another."""
+"""How busy the rest of the machine is, from /proc: a neighbour slows one peer more than another."""
 
 from __future__ import annotations
 
 import os
 import resource
 import time
+from pathlib import Path
 
-__all__ = ["Neighbours", "busy_by_others"]
+__all__ = ["Neighbours", "busy_by_others", "session_cpu_seconds"]
 
-STAT = "/proc/stat"
+PROC = Path("/proc")
 
 
 class Neighbours:
     """Measures, from its creation on, the share of all cores that other processes keep busy.
 
     Time that the hypervisor gave to other guests ("steal") counts as theirs.
-
-    Args:
-        of_children: the work that is not theirs is that of finished child processes, too.
     """
 
-    def __init__(self, of_children: bool = False):
-        self._of_children = of_children
-        self._start = self._now()
+    def __init__(self):
+        self._start = _now()
 
-    def share(self) -> float | None:
-        """Between 0 and 1; None where the system does not say."""
-        start, end = self._start, self._now()
-        if start is None or end is None:
-            return None
-        return busy_by_others(*(b - a for a, b in zip(start, end, strict=True)), os.cpu_count())
+    def share(self, of_children: float = 0.0) -> float | None:
+        """Between 0 and 1; None where the system does not say.
 
-    def _now(self):
-        busy = _busy_seconds()
-        if busy is None:
+        Args:
+            of_children: CPU seconds of processes that are not "other".
+        """
+        if self._start is None or (end := _now()) is None:
             return None
-        own = _cpu_seconds(resource.RUSAGE_SELF)
-        if self._of_children:
-            own += _cpu_seconds(resource.RUSAGE_CHILDREN)
-        return time.monotonic(), busy, own
+        elapsed, busy, own = (b - a for a, b in zip(self._start, end, strict=True))
+        return busy_by_others(elapsed, busy, own + of_children, os.cpu_count())
 
 
 def busy_by_others(elapsed: float, busy: float, own: float, num_cores: int | None) -> float:
@@ -54,16 +46,26 @@ def busy_by_others(elapsed: float, busy: float, own: float, num_cores: int | Non
     return min(max((busy - own) / capacity, 0.0), 1.0) if capacity > 0 else 0.0
 
 
-def _busy_seconds() -> float | None:
+def session_cpu_seconds(session: int) -> float:
+    """CPU seconds of all living processes of a session and of their finished children."""
+    ticks = 0
+    for path in PROC.glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # It has ended.
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _now() -> tuple[float, float, float] | None:
+    """Clock, busy seconds of all cores, CPU seconds of this process."""
     try:
-        with open(STAT) as file:
-            fields = [int(field) for field in file.readline().split()[1:]]
+        fields = [int(f) for f in (PROC / "stat").read_text().splitlines()[0].split()[1:]]
     except (OSError, ValueError):
         return None
     user, nice, system, _, _, irq, softirq, steal, *_ = fields + [0] * 8
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def _cpu_seconds(who: int) -> float:
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return time.monotonic(), busy, usage.ru_utime + usage.ru_stime

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("lcma_tf", "export", "tests")
+PACKAGES = ("lcma_tf", "export", "benchmarks", "tests")
 RULES = ("py_library", "py_binary", "py_test")
 
 

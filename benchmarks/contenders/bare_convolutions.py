@@ -116,7 +116,9 @@ class _Chain:
         gradient = hidden[-1]
         for index in reversed(range(len(self._blocks))):
             if index % 2:  # The output of a block, where a skip leaves.
-                done += _gradients(hidden[index + 1], self._skips[(index + 1) // 2], total_gradient)[1]
+                done += _gradients(
+                    hidden[index + 1], self._skips[(index + 1) // 2], total_gradient
+                )[1]
             gradient, more = _gradients(hidden[index], self._blocks[index], gradient)
             done += more
         done += _gradients(hidden[0], self._skips[0], total_gradient)[1]

@@ -39,7 +39,6 @@ class LcmaContender:
             factorization,
         )
         self.num_parameters = self.model.num_parameters
-        self._iterator = None
 
     def training_step(self, images: np.ndarray):
         model = self.model
@@ -51,8 +50,8 @@ class LcmaContender:
         model.optimizer.build(model.trainable_variables)
         model.make_train_function()
         batches = tf.data.Dataset.from_tensors(images).repeat().prefetch(tf.data.AUTOTUNE)
-        self._iterator = iter(batches)
-        return lambda: float(model.train_function(self._iterator)["loss"])
+        iterator = iter(batches)
+        return lambda: float(model.train_function(iterator)["loss"])
 
     def log_prob(self, images: np.ndarray) -> np.ndarray:
         return self._frozen.log_prob(images).numpy()
@@ -65,10 +64,10 @@ class LcmaContender:
         return count_conv_flops(self.model, image)
 
     def num_training_ops(self) -> int | None:
-        function = self.model.train_function
-        if self._iterator is None or not hasattr(function, "get_concrete_function"):
-            return None
-        return count_ops(function.get_concrete_function(self._iterator).graph)
+        # Traced anew: Keras hides the function that it made.
+        step = tf.function(self.model.train_step, autograph=False)
+        images = tf.TensorSpec([None, *self.model.config.image_shape], tf.uint8)
+        return count_ops(step.get_concrete_function(images).graph)
 
     @functools.cached_property
     def _frozen(self):

@@ -90,9 +90,7 @@ class Conditioner(nn.Module):
         self.register_buffer("pixel_mask", pixel_mask)
         self.scale = nn.Parameter(torch.tensor(1.0 if pixel_mask is None else 0.0))
         self.norm = BatchNorm(inputs)
-        self.first = NormedConv(
-            2 * inputs + (pixel_mask is not None), width, 3, magnitude=False
-        )
+        self.first = NormedConv(2 * inputs + (pixel_mask is not None), width, 3, magnitude=False)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(num_blocks))
         self.skips = nn.ModuleList(NormedConv(width, width, 1) for _ in range(num_blocks + 1))
         self.last_norm = BatchNorm(width)
