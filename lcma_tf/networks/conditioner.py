@@ -133,7 +133,7 @@ class ResidualConditioner(keras.layers.Layer):
     def _training_pass(self, kept, *weights):
         """A function of its arguments alone, as it may run again in the backward pass."""
         weights = ResidualWeights(*weights)
-        norms = BatchNorms(weights)
+        norms = BatchNorms(weights, self.rematerialize)
         return self._pass(kept, weights, norms), norms.moments()
 
     def _pass(self, kept, weights, norms):

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["rematerialized"]
+from lcma_tf.networks.normalization import normalize_by_batch
+
+__all__ = ["norm_conv", "rematerialized", "rematerialized_norm_conv"]
 
 
 def rematerialized(
@@ -33,12 +35,7 @@ def rematerialized(
         output, others = function(*inputs)
 
         def backward(upstream, *_):
-            # The second run waits for the gradient that it serves: else it would start at once, and
-            # Grappler and XLA would see it compute what is known, and drop it. Adding a zero that
-            # only the gradient decides holds for both; XLA passes over control dependencies.
-            probe = tf.reduce_max(upstream[:1, :1, :1, :1])
-            zero = tf.where(tf.math.is_finite(probe), tf.zeros_like(probe), np.nan)
-            again = [tensor + zero for tensor in inputs]
+            again = [_later(tensor, upstream) for tensor in inputs]
             with tf.GradientTape() as tape:
                 tape.watch(again)
                 output, _ = function(*again)
@@ -52,3 +49,55 @@ def rematerialized(
 
     output, *others = run(*inputs)
     return output, [tf.stop_gradient(other) for other in others]
+
+
+def norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor):
+    """Batch norm, relu, convolution: (result, mean `[c]`, variance `[c]`)."""
+    normalized, mean, variance = normalize_by_batch(x, beta)
+    return tf.nn.conv2d(tf.nn.relu(normalized), kernel, 1, "SAME"), mean, variance
+
+
+def rematerialized_norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor):
+    """`norm_conv`, whose rectified map is not kept; no gradient flows through the moments.
+
+    Only the cheap part runs twice: the gradients of a convolution do not need its result.
+    """
+
+    @tf.custom_gradient
+    def run(x, beta, kernel):
+        def backward(upstream, *_):
+            again = _later(x, upstream)
+            with tf.GradientTape() as tape:
+                tape.watch([again, beta])
+                rectified = tf.nn.relu(normalize_by_batch(again, beta)[0])
+            by_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                input=rectified,
+                filter_sizes=tf.shape(kernel),
+                out_backprop=upstream,
+                strides=[1, 1, 1, 1],
+                padding="SAME",
+            )
+            by_rectified = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(x),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=[1, 1, 1, 1],
+                padding="SAME",
+            )
+            return *tape.gradient(rectified, [again, beta], by_rectified), by_kernel
+
+        return norm_conv(x, beta, kernel), backward
+
+    return run(x, beta, kernel)
+
+
+def _later(tensor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """`tensor`, but not before `upstream`, the gradient that it is needed for.
+
+    What is computed again from it would else start at once, and Grappler and XLA would see that it is
+    known already, and drop it. Adding a zero that only the gradient decides holds for both; XLA passes
+    over control dependencies.
+    """
+    probe = tf.reduce_max(upstream[:1, :1, :1, :1])
+    zero = tf.where(tf.math.is_finite(probe), tf.zeros_like(probe), np.nan)
+    return tensor + tf.cast(zero, tensor.dtype)

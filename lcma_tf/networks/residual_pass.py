@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.networks.normalization import EPSILON, normalize_by_batch, scale_and_shift
+from lcma_tf.networks.rematerialization import norm_conv, rematerialized_norm_conv
+from lcma_tf.replicas import num_replicas
 
 __all__ = ["BatchNorms", "MovingNorms", "ResidualWeights", "residual_pass"]
 
@@ -36,7 +38,7 @@ class Norms(Protocol):
 
     def input(self, x: tf.Tensor) -> tf.Tensor: ...
 
-    def hidden_relu(self, x: tf.Tensor, index: int) -> tf.Tensor: ...
+    def hidden_conv(self, x: tf.Tensor, index: int, kernel: tf.Tensor) -> tf.Tensor: ...
 
 
 def residual_pass(
@@ -70,21 +72,27 @@ def residual_pass(
     biases = tf.unstack(tf.cast(weights.block_bias, x.dtype))
     total = _conv(x, skips[0])
     for block, bias in enumerate(biases):
-        hidden = _conv(norms.hidden_relu(x, 2 * block), kernels[2 * block])
-        hidden = _conv(norms.hidden_relu(hidden, 2 * block + 1), kernels[2 * block + 1])
+        hidden = norms.hidden_conv(x, 2 * block, kernels[2 * block])
+        hidden = norms.hidden_conv(hidden, 2 * block + 1, kernels[2 * block + 1])
         x = x + (hidden + bias)
         total = total + _conv(x, skips[block + 1])
     # One sum of biases instead of N + 1.
     total = total + tf.cast(tf.reduce_sum(weights.skip_bias, 0), x.dtype)
-    x = norms.hidden_relu(total, 2 * len(biases))
-    x = _conv(x, _weight_norm(weights.output_kernel, weights.output_magnitude))
+    kernel = _weight_norm(weights.output_kernel, weights.output_magnitude)
+    x = norms.hidden_conv(total, 2 * len(biases), kernel)
     return tf.cast(x, kept.dtype) + weights.output_bias
 
 
 class BatchNorms:
-    """Norms by the moments of the batch, which they remember."""
+    """Norms by the moments of the batch, which they remember.
 
-    def __init__(self, weights: ResidualWeights):
+    With `rematerialize` the rectified maps, half of what a pass keeps, are computed twice.
+    """
+
+    def __init__(self, weights: ResidualWeights, rematerialize: bool = False):
+        # Several replicas would have to meet for their moments again.
+        rematerialize = rematerialize and num_replicas() == 1
+        self._conv = rematerialized_norm_conv if rematerialize else norm_conv
         self._input_beta = weights.input_beta
         self._betas = tf.unstack(weights.beta)
         self._input_moments: list[tf.Tensor] = []
@@ -94,10 +102,10 @@ class BatchNorms:
         x, *self._input_moments = normalize_by_batch(x, self._input_beta)
         return x
 
-    def hidden_relu(self, x, index):
-        x, *moments = normalize_by_batch(x, self._betas[index])
+    def hidden_conv(self, x, index, kernel):
+        x, *moments = self._conv(x, self._betas[index], tf.cast(kernel, x.dtype))
         self._hidden_moments.append(moments)
-        return tf.nn.relu(x)
+        return x
 
     def moments(self) -> list[tf.Tensor]:
         """Mean and variance of the input, and of the hidden norms, stacked."""
@@ -116,8 +124,9 @@ class MovingNorms:
         inverse_std, offset = self._input
         return x * inverse_std + offset
 
-    def hidden_relu(self, x, index):
-        return tf.nn.relu(scale_and_shift(x, self._inverse_std[index], self._offset[index]))
+    def hidden_conv(self, x, index, kernel):
+        x = scale_and_shift(x, self._inverse_std[index], self._offset[index])
+        return _conv(tf.nn.relu(x), kernel)
 
 
 def _affine(moments, beta):
