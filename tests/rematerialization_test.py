@@ -124,7 +124,7 @@ def test_the_second_run_is_not_merged_with_the_first(jit_compile):
 
 
 MEMORY = """
-import json, resource, sys
+import json, sys
 import keras
 import numpy as np
 import tensorflow as tf
@@ -134,12 +134,19 @@ config = lcma_tf.FlowConfig(num_scales=1, base_dim=32, num_residual_blocks=4)
 model = lcma_tf.FlowModel(config, rematerialize=json.loads(sys.argv[1]))
 model.compile(keras.optimizers.Adam(), loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
 images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():
+    # Not getrusage: its peak is inherited from the process that started this one, however large.
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+before = peak()
 model.fit(tf.data.Dataset.from_tensors(images).repeat(), steps_per_epoch=1, verbose=0)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak() - before) / 1024)
 """
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from /proc")
 def test_training_needs_less_memory():
     """At most 0.6 of what training adds to a fresh process; a good 200 MiB of it is TensorFlow's."""
 
