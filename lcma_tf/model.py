@@ -36,7 +36,8 @@ class FlowModel(ImageDensity, keras.Model):
     Args:
         config: what the flow is.
         factorization: what leaves it where; None = nothing does (rule `none`).
-        dtype: `float32` or `float64`; None = `float32`.
+        dtype: `float32` or `float64`; None = `float32`. Keras cannot add the
+            L2 term of a float64 model to its float32 loss: to `fit` one, set `weight_scale_l2=0`.
         rematerialize: training keeps no activations inside the conditioners but computes them anew in
             the backward pass: less memory, longer steps, the same gradients. Not saved.
 
