@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from absl import app, logging
 
-from lcma_tf.config import ConfigError
+from lcma_tf.config import require
 
 __all__ = ["require", "run"]
 
@@ -42,12 +42,6 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
             sys.exit(f"error: {' '.join(str(error).split())}")
 
     app.run(guarded)
-
-
-def require(condition: bool, name: str, rule: str, value: object) -> None:
-    """Raises `ConfigError` unless `condition`: flag `name` must be `rule`."""
-    if not condition:
-        raise ConfigError(f"`{name}` must be {rule}; got {value!r}.")
 
 
 def _is_for_the_user(error: Exception) -> bool:

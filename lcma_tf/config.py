@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from lcma_tf.factorization import SPLIT_RULES
 
-__all__ = ["MAX_SEED", "ConfigError", "FlowConfig", "TrainConfig"]
+__all__ = ["MAX_SEED", "ConfigError", "FlowConfig", "TrainConfig", "require"]
 
 MAX_SEED = 2**30  # Seeds are int32, and the noise of batch b is that of seed + b.
 
@@ -18,7 +18,8 @@ class ConfigError(ValueError):
     """A value that breaks a rule; the message names the field, the rule and the value."""
 
 
-def _require(condition: bool, name: str, rule: str, value: Any) -> None:
+def require(condition: bool, name: str, rule: str, value: Any) -> None:
+    """Raises `ConfigError` unless `condition`: field or flag `name` must be `rule`."""
     if not condition:
         raise ConfigError(f"`{name}` must be {rule}; got {value!r}.")
 
@@ -34,12 +35,12 @@ def _is_finite(value: Any) -> bool:
 def _require_ints(config: Any, minimum: int, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        _require(_is_int(value) and value >= minimum, name, f"an integer >= {minimum}", value)
+        require(_is_int(value) and value >= minimum, name, f"an integer >= {minimum}", value)
 
 
 def _require_seed(config: Any) -> None:
     _require_ints(config, 0, "seed")
-    _require(config.seed <= MAX_SEED, "seed", f"at most {MAX_SEED}", config.seed)
+    require(config.seed <= MAX_SEED, "seed", f"at most {MAX_SEED}", config.seed)
 
 
 class _DictConfig:
@@ -54,7 +55,7 @@ class _DictConfig:
         """The inverse of `to_dict`. An unknown field is an error."""
         known = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
         unknown = sorted(set(values) - known)
-        _require(not unknown, cls.__name__, f"made of the fields {sorted(known)}", unknown)
+        require(not unknown, cls.__name__, f"made of the fields {sorted(known)}", unknown)
         return cls(**values)
 
 
@@ -105,43 +106,41 @@ class FlowConfig(_DictConfig):
         shape = self.image_shape
         fits = isinstance(shape, tuple | list) and len(shape) == 3
         fits = fits and all(_is_int(size) and size >= 1 for size in shape)
-        _require(fits, "image_shape", "(height, width, channels), all positive integers", shape)
+        require(fits, "image_shape", "(height, width, channels), all positive integers", shape)
         object.__setattr__(self, "image_shape", tuple(shape))
         _require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
         _require_seed(self)
-        _require(self.flow in ("realnvp",), "flow", "'realnvp'", self.flow)
+        require(self.flow in ("realnvp",), "flow", "'realnvp'", self.flow)
         divisor = 2 ** (self.num_scales - 1)
         height, width, _ = self.image_shape
-        _require(
+        require(
             height % divisor == 0 and width % divisor == 0,
             "num_scales",
             "such that height and width of the images are divisible by 2**(num_scales - 1)",
             f"num_scales={self.num_scales} for image_shape={self.image_shape}",
         )
-        _require(
+        require(
             (height // divisor) * (width // divisor) >= 2,
             "num_scales",
             "small enough to leave at least two pixels at the last scale (a checkerboard needs both "
             "colours)",
             f"num_scales={self.num_scales} for image_shape={self.image_shape}",
         )
-        _require(
-            _is_finite(self.alpha) and 0 < self.alpha < 0.5, "alpha", "in (0, 0.5)", self.alpha
-        )
+        require(_is_finite(self.alpha) and 0 < self.alpha < 0.5, "alpha", "in (0, 0.5)", self.alpha)
         for name, allowed in (
             ("pixel_transform", ("two_sided", "one_sided")),
             ("batch_norm_moments", ("changed", "all")),
         ):
             value = getattr(self, name)
-            _require(value in allowed, name, f"one of {', '.join(allowed)}", value)
-        _require(
+            require(value in allowed, name, f"one of {', '.join(allowed)}", value)
+        require(
             _is_finite(self.weight_scale_l2) and self.weight_scale_l2 >= 0,
             "weight_scale_l2",
             "a finite number >= 0",
             self.weight_scale_l2,
         )
         is_bool = isinstance(self.mixed_precision, bool)
-        _require(is_bool, "mixed_precision", "True or False", self.mixed_precision)
+        require(is_bool, "mixed_precision", "True or False", self.mixed_precision)
 
     @property
     def num_dimensions(self) -> int:
@@ -193,7 +192,7 @@ class TrainConfig(_DictConfig):
     def __post_init__(self):
         if self.pretrain_steps is None:
             object.__setattr__(self, "pretrain_steps", self.train_steps)
-        _require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
+        require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
         _require_ints(self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch")
         _require_ints(self, 0, "warmup_steps")
         _require_seed(self)
@@ -201,16 +200,16 @@ class TrainConfig(_DictConfig):
             _require_ints(self, 1, "image_size")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
-            _require(_is_finite(value) and value > 0, name, "a finite number > 0", value)
+            require(_is_finite(value) and value > 0, name, "a finite number > 0", value)
         for name, allowed in (
             ("split_rule", SPLIT_RULES),
             ("learning_rate_schedule", ("constant", "cosine")),
         ):
             value = getattr(self, name)
-            _require(value in allowed, name, f"one of {', '.join(allowed)}", value)
+            require(value in allowed, name, f"one of {', '.join(allowed)}", value)
         for name in ("train_steps", "pretrain_steps"):
             steps = getattr(self, name)
-            _require(
+            require(
                 self.warmup_steps < steps,
                 "warmup_steps",
                 f"less than {name}={steps}",

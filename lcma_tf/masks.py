@@ -11,7 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["blocks", "channel_half", "checkerboard", "exited_order", "gather_kept", "kept_order"]
+__all__ = [
+    "blocks",
+    "channel_half",
+    "checkerboard",
+    "exited_order",
+    "gather_kept",
+    "kept_order",
+    "selects_channels",
+]
 
 
 def checkerboard(image_shape: tuple[int, ...], keep_even: bool = True) -> np.ndarray:
@@ -28,6 +36,11 @@ def channel_half(image_shape: tuple[int, ...], keep_first: bool = True) -> np.nd
         raise ValueError(f"`image_shape` must have an even number of channels; got {image_shape}.")
     first = np.arange(channels) < channels // 2
     return np.broadcast_to(first == keep_first, (height, width, channels)).copy()
+
+
+def selects_channels(mask: np.ndarray) -> bool:
+    """Whether `mask` `[h, w, c]` is the same at every pixel: it tells channels apart, not pixels."""
+    return bool((mask == mask[:1, :1]).all())
 
 
 def blocks(array: np.ndarray) -> np.ndarray:

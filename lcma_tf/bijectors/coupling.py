@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector, checked_mask
+from lcma_tf.masks import selects_channels
 
 __all__ = ["AffineCoupling"]
 
@@ -57,7 +58,7 @@ class AffineCoupling(ImageBijector):
         # Not tracked: a Keras layer reachable from a SavedModel is saved broken (every run fails).
         self._conditioner: Conditioner = self._no_dependency(conditioner)
         self._conditioner_variables = tf_variables(conditioner)
-        self._selects_channels = bool((mask == mask[:1, :1]).all())
+        self._selects_channels = selects_channels(mask)
 
     def _forward_and_terms(self, x, **kwargs):
         shift, log_scale = self._shift_and_log_scale(x, **kwargs)

@@ -121,7 +121,7 @@ class RealNVPBuilder:
 
     def _conditioner(self, name: str, mask: np.ndarray, width: int) -> ResidualConditioner:
         channels = mask.shape[-1]
-        by_channel = bool((mask == mask[:1, :1]).all())
+        by_channel = masks.selects_channels(mask)
         num_kept = int(np.count_nonzero(mask[0, 0]))
         return ResidualConditioner(
             in_channels=num_kept if by_channel else channels,
