@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.archive import save_npz
 from lcma_tf.data import evaluation_batches, training_batches
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.model import FlowModel
@@ -90,11 +91,7 @@ def noise_of(model: FlowModel, seed: int, index: tf.Tensor, num_rows: int = 1) -
 
 def save_contributions(path: str | os.PathLike[str], contributions: list[np.ndarray]) -> None:
     """Writes `layer_1` ... `layer_K`, float32 `[H, W, C]`, as one npz file."""
-    temporary = f"{os.fspath(path)}.tmp"
-    with open(temporary, "wb") as file:
-        layers = {f"layer_{i}": layer for i, layer in enumerate(contributions, start=1)}
-        np.savez_compressed(file, **layers)  # pyright: ignore[reportArgumentType]
-    os.replace(temporary, path)
+    save_npz(path, {f"layer_{i}": layer for i, layer in enumerate(contributions, start=1)})
 
 
 def load_contributions(path: str | os.PathLike[str]) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lcma_tf import masks as masks_lib
+from lcma_tf.archive import save_npz
 from lcma_tf.split_rules import RULES, SPLIT_RULES
 
 __all__ = [
@@ -154,18 +155,14 @@ class Factorization:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `mask_1` ..., `rule`, `seed`, `format_version`, `image_shape` as one npz file."""
-        temporary = f"{os.fspath(path)}.tmp"
-        with open(temporary, "wb") as file:
-            masks = {f"mask_{scale}": mask for scale, mask in enumerate(self.masks, start=1)}
-            np.savez_compressed(
-                file,
-                format_version=np.int64(FORMAT_VERSION),
-                rule=np.str_(self.rule),
-                seed=np.int64(self.seed),
-                image_shape=np.array(self.image_shape, np.int64),
-                **masks,  # pyright: ignore[reportArgumentType]
-            )
-        os.replace(temporary, path)  # A kill leaves the old file or the new one, never half of one.
+        entries = {
+            "format_version": np.int64(FORMAT_VERSION),
+            "rule": np.str_(self.rule),
+            "seed": np.int64(self.seed),
+            "image_shape": np.array(self.image_shape, np.int64),
+        }
+        masks = {f"mask_{scale}": mask for scale, mask in enumerate(self.masks, start=1)}
+        save_npz(path, {**entries, **masks})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Factorization:
