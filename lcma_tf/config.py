@@ -80,10 +80,9 @@ class FlowConfig(_DictConfig):
             positions with zeros at the unchanged ones, as the RealNVP program does.
         weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
             checkerboard couplings' scales, added to nats per image.
-        mixed_precision: convolutions and feature maps inside the conditioners in bfloat16, with float32
-            weights; densities, shifts and scales stay float32. Scores differ slightly, and
-            `decode(encode(x))` is x only nearly: a rounding of float32 on the way back can tip one of
-            bfloat16, of which a conditioner makes much more.
+        mixed_precision: training computes convolutions and feature maps inside the conditioners in
+            bfloat16, with float32 weights; densities, shifts and scales stay float32. Scores, samples
+            and latents are float32 throughout: `decode(encode(x))` is x.
         seed: initial weights and training noise.
 
     Raises:

@@ -117,10 +117,7 @@ class ImageDensity:
         return self._encode_function(images, tf.cast(noise, self.density_dtype))
 
     def decode(self, latents) -> tf.Tensor:
-        """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x.
-
-        With `mixed_precision` it is x but for single values: see `FlowConfig`.
-        """
+        """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x."""
         latents = tf.convert_to_tensor(latents)
         self._check_shape("latents", latents)
         if latents.shape[0] == 0:

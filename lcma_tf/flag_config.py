@@ -35,7 +35,7 @@ _HELP = {
     "pixel_transform": "keep pixels away from both ends of the logit or from one",
     "batch_norm_moments": "in-flow batch norm over the changed half or over all positions",
     "weight_scale_l2": "L2 coefficient on the weight-norm magnitudes, in nats per image",
-    "mixed_precision": "bfloat16 inside the conditioners; weights and densities stay float32",
+    "mixed_precision": "train with bfloat16 inside the conditioners; all else stays float32",
     "dataset": "photo_patches, npz:PATH, image_folder:PATH, or a TensorFlow Datasets name",
     "data_dir": "where the data set is, or is prepared",
     "image_size": "side to which the pictures of an image folder are brought",

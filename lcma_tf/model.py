@@ -64,10 +64,7 @@ class FlowModel(ImageDensity, keras.Model):
         dtype = dtype or "float32"
         if dtype not in ("float32", "float64"):
             raise ValueError(f"`dtype` must be 'float32' or 'float64'; got {dtype!r}.")
-        if config.mixed_precision and dtype != "float32":
-            raise ConfigError(
-                f"`mixed_precision` must be False for a flow of another dtype than float32; got {dtype}."
-            )
+        _check_mixed_precision(config.mixed_precision, dtype)
         super().__init__(name=name, dtype=dtype)
         self.factorization = factorization or Factorization("none", config.image_shape)
         flow = build_flow(config, self.factorization, dtype, rematerialize=rematerialize)
@@ -83,9 +80,15 @@ class FlowModel(ImageDensity, keras.Model):
         """How many numbers are trained; moving moments and the optimizer's state are not counted."""
         return sum(math.prod(variable.shape) for variable in self.trainable_variables)
 
-    def frozen(self) -> FrozenFlow:
-        """A faster copy to score and sample with: a snapshot, the weights of now folded."""
-        return FrozenFlow(self.config, self.factorization, self.compute_dtype, self.networks)
+    def frozen(self, mixed_precision: bool = False) -> FrozenFlow:
+        """A faster copy to score and sample with: a snapshot, the weights of now folded.
+
+        Args:
+            mixed_precision: bfloat16 inside the conditioners, for a model of float32: see `FrozenFlow`.
+        """
+        dtype = self.compute_dtype
+        _check_mixed_precision(mixed_precision, dtype)
+        return FrozenFlow(self.config, self.factorization, dtype, self.networks, mixed_precision)
 
     # What Keras calls.
 
@@ -141,6 +144,13 @@ class FlowModel(ImageDensity, keras.Model):
         all_rows, first = replica_rows(num_rows)
         noise = self._noise(TRAIN, self.config.seed, step, rows=(all_rows,))
         return noise[first : first + num_rows]
+
+
+def _check_mixed_precision(mixed_precision: bool, dtype: str) -> None:
+    if mixed_precision and dtype != "float32":
+        raise ConfigError(
+            f"`mixed_precision` must be False for a flow of another dtype than float32; got {dtype}."
+        )
 
 
 def load(workdir: str | os.PathLike[str]) -> FlowModel:

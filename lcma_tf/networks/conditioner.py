@@ -45,8 +45,8 @@ class ResidualConditioner(keras.layers.Layer):
         magnitude_l2: L2 coefficient (no 1/2) on the magnitudes, and on `scale` where a pixel mask is
             given, as in the program; reaches the loss through Keras.
         seed: of the initial weights.
-        mixed_precision: feature maps and convolutions in bfloat16; weights, their normalization,
-            moments, input and output stay float32.
+        mixed_precision: with `training=True`, feature maps and convolutions in bfloat16; weights, their
+            normalization, moments, input and output stay float32, and so does all of inference.
         rematerialize: compute what is inside anew in the backward pass of training instead of keeping
             it. A matter of the machine, not of the layer: not in its config.
 
@@ -124,7 +124,9 @@ class ResidualConditioner(keras.layers.Layer):
         if not training:
             weights = ResidualWeights(*weights)
             norms = MovingNorms(weights, self.input_moments, self.moments)
-            return self._shift_and_log_scale(self._pass(kept, weights, norms))
+            return self._shift_and_log_scale(
+                residual_pass(kept, weights, norms, self.pixel_mask, mixed_precision=False)
+            )
         run = rematerialized if self.rematerialize else _kept
         output, moments = run(self._training_pass, [kept, *weights])
         self._move(moments, momentum)
@@ -134,10 +136,8 @@ class ResidualConditioner(keras.layers.Layer):
         """A function of its arguments alone, as it may run again in the backward pass."""
         weights = ResidualWeights(*weights)
         norms = BatchNorms(weights, self.rematerialize)
-        return self._pass(kept, weights, norms), norms.moments()
-
-    def _pass(self, kept, weights, norms):
-        return residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
+        output = residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
+        return output, norms.moments()
 
     def _shift_and_log_scale(self, output):
         shift, raw = tf.split(output, 2, axis=-1)

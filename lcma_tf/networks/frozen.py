@@ -24,15 +24,16 @@ class FrozenConditioner(tf.Module):
 
     Args:
         conditioner: read once; later changes of its weights do not show.
+        mixed_precision: feature maps and convolutions in bfloat16.
     """
 
-    def __init__(self, conditioner: ResidualConditioner):
+    def __init__(self, conditioner: ResidualConditioner, mixed_precision: bool = False):
         super().__init__(name=conditioner.name)
         get = _float64
         blocks, dtype = conditioner.num_residual_blocks, conditioner.compute_dtype
 
         # What the feature maps meet is of their type; the norms that no convolution takes in are not.
-        inside = tf.bfloat16 if conditioner.mixed_precision else tf.as_dtype(dtype)
+        inside = tf.bfloat16 if mixed_precision else tf.as_dtype(dtype)
 
         def constant(value: np.ndarray, dtype: str | tf.DType = dtype) -> tf.Variable:
             return tf.Variable(tf.cast(value, dtype), trainable=False)
@@ -111,11 +112,13 @@ class FrozenMoments(tf.Module):
         )
 
 
-def freeze(network: ResidualConditioner | MovingMoments) -> FrozenConditioner | FrozenMoments:
+def freeze(
+    network: ResidualConditioner | MovingMoments, mixed_precision: bool = False
+) -> FrozenConditioner | FrozenMoments:
     """The inference form of a flow's network, with the weights it has now."""
     if isinstance(network, MovingMoments):
         return FrozenMoments(network)
-    return FrozenConditioner(network)
+    return FrozenConditioner(network, mixed_precision)
 
 
 def _float64(weight):
