@@ -34,16 +34,15 @@ class Job:
 
 
 REALNVPS = ("lcma", "torch", "torch_compile")
+NARROW = ("lcma_bfloat16", "torch_bfloat16")
 GLOWS = ("normflows_glow", "tfp_glow")
+BARE = ("bare", "bare_bfloat16")
 # Suite: measures and who takes part.
 PLAIN = {
     "start": ("start", (*REALNVPS, *GLOWS)),
-    "train": ("train", (*REALNVPS, "torch_bfloat16", *GLOWS, "bare", "bare_bfloat16")),
-    "score": (
-        "score",
-        (*REALNVPS, "torch_folded", "torch_bfloat16", *GLOWS, "bare", "bare_bfloat16"),
-    ),
-    "sample": ("sample", (*REALNVPS, "torch_folded", "torch_bfloat16", *GLOWS)),
+    "train": ("train", (*REALNVPS, *NARROW, *GLOWS, *BARE)),
+    "score": ("score", (*REALNVPS, "torch_folded", *NARROW, *GLOWS, *BARE)),
+    "sample": ("sample", (*REALNVPS, "torch_folded", *NARROW, *GLOWS)),
     "pipeline": ("pipeline", ("lcma",)),
 }
 # Suite: what is varied, over which values.
@@ -79,7 +78,7 @@ def jobs_of(
         jobs = [
             Job(name, "train", (size,), config, f"batch={size}")
             for size in sizes
-            for name in ("lcma", "torch")
+            for name in ("lcma", "lcma_rematerialize", "torch")
         ]
     elif suite in CURVES:
         field, values = CURVES[suite]

@@ -29,16 +29,32 @@ class FusedAdam(keras.optimizers.Adam):
             raise ValueError("`amsgrad` must be False: the kernel has no such form; got True.")
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
 
+    def apply(self, grads, trainable_variables=None):
+        # Once for all variables of a type, not once for each. They belong to the graph that is traced
+        # now: not for Keras' or TensorFlow's trackers to see, nor to be there afterwards.
+        step = tf.convert_to_tensor(self.iterations) + 1
+        variables = trainable_variables or self._trainable_variables
+        dtypes = {tf.as_dtype(variable.dtype) for variable in variables}
+        object.__setattr__(self, "_powers", {dtype: self._powers_of(step, dtype) for dtype in dtypes})
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            object.__delattr__(self, "_powers")
+
+    def _powers_of(self, step, dtype):
+        step = tf.cast(step, dtype)
+        return tuple(tf.constant(beta, dtype) ** step for beta in (self.beta_1, self.beta_2))
+
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        dtype = variable.dtype
-        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
+        dtype = tf.as_dtype(variable.dtype)
+        beta1_power, beta2_power = self._powers[dtype]
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=tf.constant(self.beta_1, dtype) ** step,
-            beta2_power=tf.constant(self.beta_2, dtype) ** step,
+            beta1_power=beta1_power,
+            beta2_power=beta2_power,
             lr=tf.cast(learning_rate, dtype),
             beta1=tf.constant(self.beta_1, dtype),
             beta2=tf.constant(self.beta_2, dtype),

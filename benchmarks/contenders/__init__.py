@@ -69,6 +69,9 @@ class Entry:
 
 CONTENDERS = {
     "lcma": Entry("lcma"),
+    "lcma_bfloat16": Entry("lcma", "bfloat16"),
+    "lcma_rematerialize": Entry("lcma", "rematerialize"),
+    "lcma_jit": Entry("lcma", "jit"),
     "torch": Entry("torch_realnvp", packages=("torch",)),
     "torch_folded": Entry("torch_realnvp", "folded", ("torch",)),
     "torch_compile": Entry("torch_realnvp", "compile", ("torch",)),

@@ -1,4 +1,7 @@
-"""lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy."""
+"""lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy.
+
+Variants: "bfloat16" (`--mixed_precision`, `frozen(mixed_precision=True)`), "rematerialize", "jit" (XLA).
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,15 @@ __all__ = ["build"]
 
 
 def build(config: BenchmarkConfig, variant: str = "") -> LcmaContender:
-    """The variants: none yet."""
-    del variant
     use_threads(config.threads)
-    return LcmaContender(config)
+    return LcmaContender(config, variant)
 
 
 class LcmaContender:
     """See `benchmarks.contenders.Contender`."""
 
-    def __init__(self, config: BenchmarkConfig):
+    def __init__(self, config: BenchmarkConfig, variant: str):
+        self._variant = variant
         factorization = lcma_tf.decide_factorization(
             "realnvp", image_shape=config.image_shape, num_scales=config.num_scales
         )
@@ -35,8 +37,10 @@ class LcmaContender:
                 num_scales=config.num_scales,
                 base_dim=config.base_dim,
                 num_residual_blocks=config.num_residual_blocks,
+                mixed_precision=variant == "bfloat16",
             ),
             factorization,
+            rematerialize=variant == "rematerialize",
         )
         self.num_parameters = self.model.num_parameters
 
@@ -45,7 +49,7 @@ class LcmaContender:
         model.compile(
             FusedAdam(1e-3, epsilon=1e-8, global_clipnorm=100.0),
             loss=lcma_tf.NegativeLogLikelihood(),
-            jit_compile=False,
+            jit_compile=self._variant == "jit",
         )
         model.optimizer.build(model.trainable_variables)
         model.make_train_function()
@@ -71,4 +75,4 @@ class LcmaContender:
 
     @functools.cached_property
     def _frozen(self):
-        return self.model.frozen()
+        return self.model.frozen(mixed_precision=self._variant == "bfloat16")

@@ -135,7 +135,7 @@ class ResidualConditioner(keras.layers.Layer):
     def _training_pass(self, kept, *weights):
         """A function of its arguments alone, as it may run again in the backward pass."""
         weights = ResidualWeights(*weights)
-        norms = BatchNorms(weights, self.rematerialize)
+        norms = BatchNorms(weights)
         output = residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
         return output, norms.moments()
 

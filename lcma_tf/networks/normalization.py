@@ -7,31 +7,51 @@ import tensorflow as tf
 
 from lcma_tf.replicas import num_replicas, replica_mean
 
-__all__ = ["EPSILON", "MovingMoments", "normalize_by_batch", "scale_and_shift"]
+__all__ = [
+    "EPSILON",
+    "MovingMoments",
+    "has_fused_form",
+    "normalize_by_batch",
+    "population_share",
+    "scale_and_shift",
+]
 
 EPSILON = 1e-4  # The RealNVP program's, in every batch norm.
 
 
+def has_fused_form(features: tf.Tensor) -> bool:
+    """Whether the fused kernel may normalize by the batch: several times faster than separate ops.
+
+    It has no float64 form, and moments of several replicas must meet in between.
+    """
+    return num_replicas() == 1 and features.dtype != tf.float64
+
+
+def population_share(features: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Population variance over sample variance, `(n - 1) / n`, of `[N, h, w, c]` features."""
+    count = tf.cast(tf.reduce_prod(tf.shape(features)[:3]), dtype)
+    return (count - 1) / count
+
+
 def normalize_by_batch(
-    features: tf.Tensor, beta: tf.Tensor
+    features: tf.Tensor, beta: tf.Tensor, share: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Normalizes by the batch's own moments and shifts by `beta`; there is no gamma.
 
-    Moments are over batch, height and width, and over all replicas. On one replica in float32 the
-    fused kernel does it, several times faster than separate ops; it has no float64 form, and moments
-    of several replicas must meet in between.
+    Moments are over batch, height and width, and over all replicas.
 
     Args:
         features: `[N, h, w, c]`; bfloat16 ones beside a float32 `beta` are summed in float32.
         beta: `[c]`.
+        share: `population_share` of the features.
 
     Returns:
         (normalized features, mean `[c]`, population variance `[c]`), the moments of the type of `beta`.
     """
-    if num_replicas() == 1 and features.dtype != tf.float64:
+    if has_fused_form(features):
         normalized, mean, sample_variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=features,
-            scale=tf.ones_like(beta),
+            scale=tf.ones(beta.shape, beta.dtype),
             offset=beta,
             mean=tf.zeros([0], beta.dtype),
             variance=tf.zeros([0], beta.dtype),
@@ -39,8 +59,7 @@ def normalize_by_batch(
             is_training=True,
         )
         # The kernel reports the Bessel-corrected variance but normalizes by the population's.
-        count = tf.cast(tf.reduce_prod(tf.shape(features)[:3]), beta.dtype)
-        return normalized, mean, sample_variance * (count - 1) / count
+        return normalized, mean, sample_variance * share
     wide = tf.cast(features, beta.dtype)
     (mean,) = replica_mean([tf.reduce_mean(wide, [0, 1, 2])])
     (variance,) = replica_mean([tf.reduce_mean(tf.square(wide - mean), [0, 1, 2])])

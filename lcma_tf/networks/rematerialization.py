@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.networks.normalization import normalize_by_batch
-
-__all__ = ["norm_conv", "rematerialized", "rematerialized_norm_conv"]
+__all__ = ["rematerialized"]
 
 
 def rematerialized(
@@ -49,46 +47,6 @@ def rematerialized(
 
     output, *others = run(*inputs)
     return output, [tf.stop_gradient(other) for other in others]
-
-
-def norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor):
-    """Batch norm, relu, convolution: (result, mean `[c]`, variance `[c]`)."""
-    normalized, mean, variance = normalize_by_batch(x, beta)
-    return tf.nn.conv2d(tf.nn.relu(normalized), kernel, 1, "SAME"), mean, variance
-
-
-def rematerialized_norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor):
-    """`norm_conv`, whose rectified map is not kept; no gradient flows through the moments.
-
-    Only the cheap part runs twice: the gradients of a convolution do not need its result.
-    """
-
-    @tf.custom_gradient
-    def run(x, beta, kernel):
-        def backward(upstream, *_):
-            again = _later(x, upstream)
-            with tf.GradientTape() as tape:
-                tape.watch([again, beta])
-                rectified = tf.nn.relu(normalize_by_batch(again, beta)[0])
-            by_kernel = tf.raw_ops.Conv2DBackpropFilter(
-                input=rectified,
-                filter_sizes=tf.shape(kernel),
-                out_backprop=upstream,
-                strides=[1, 1, 1, 1],
-                padding="SAME",
-            )
-            by_rectified = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(x),
-                filter=kernel,
-                out_backprop=upstream,
-                strides=[1, 1, 1, 1],
-                padding="SAME",
-            )
-            return *tape.gradient(rectified, [again, beta], by_rectified), by_kernel
-
-        return norm_conv(x, beta, kernel), backward
-
-    return run(x, beta, kernel)
 
 
 def _later(tensor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:

@@ -8,9 +8,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.networks.normalization import EPSILON, normalize_by_batch, scale_and_shift
-from lcma_tf.networks.rematerialization import norm_conv, rematerialized_norm_conv
-from lcma_tf.replicas import num_replicas
+from lcma_tf.networks.norm_conv import norm_conv
+from lcma_tf.networks.normalization import (
+    EPSILON,
+    normalize_by_batch,
+    population_share,
+    scale_and_shift,
+)
 
 __all__ = ["BatchNorms", "MovingNorms", "ResidualWeights", "residual_pass"]
 
@@ -63,7 +67,8 @@ def residual_pass(
     # Cast after the first norm: it takes away the mean, which would cost bfloat16 its few digits.
     x = tf.cast(tf.nn.relu(x), tf.bfloat16 if mixed_precision else x.dtype)
     x = _conv(x, _weight_norm(weights.input_kernel))
-    x = x + tf.cast(weights.input_bias, x.dtype)
+    # Not `+`, whose gradient is six ops for one.
+    x = tf.nn.bias_add(x, tf.cast(weights.input_bias, x.dtype))
 
     kernels = tf.unstack(_block_kernels(weights))
     skips = tf.unstack(
@@ -74,36 +79,33 @@ def residual_pass(
     for block, bias in enumerate(biases):
         hidden = norms.hidden_conv(x, 2 * block, kernels[2 * block])
         hidden = norms.hidden_conv(hidden, 2 * block + 1, kernels[2 * block + 1])
-        x = x + (hidden + bias)
+        x = x + tf.nn.bias_add(hidden, bias)
         total = total + _conv(x, skips[block + 1])
     # One sum of biases instead of N + 1.
-    total = total + tf.cast(tf.reduce_sum(weights.skip_bias, 0), x.dtype)
+    total = tf.nn.bias_add(total, tf.cast(tf.reduce_sum(weights.skip_bias, 0), x.dtype))
     kernel = _weight_norm(weights.output_kernel, weights.output_magnitude)
     x = norms.hidden_conv(total, 2 * len(biases), kernel)
-    return tf.cast(x, kept.dtype) + weights.output_bias
+    return tf.nn.bias_add(tf.cast(x, kept.dtype), weights.output_bias)
 
 
 class BatchNorms:
-    """Norms by the moments of the batch, which they remember.
+    """Norms by the moments of the batch, which they remember."""
 
-    With `rematerialize` the rectified maps, half of what a pass keeps, are computed twice.
-    """
-
-    def __init__(self, weights: ResidualWeights, rematerialize: bool = False):
-        # Several replicas would have to meet for their moments again.
-        rematerialize = rematerialize and num_replicas() == 1
-        self._conv = rematerialized_norm_conv if rematerialize else norm_conv
+    def __init__(self, weights: ResidualWeights):
         self._input_beta = weights.input_beta
         self._betas = tf.unstack(weights.beta)
         self._input_moments: list[tf.Tensor] = []
         self._hidden_moments: list[Sequence[tf.Tensor]] = []
 
     def input(self, x):
-        x, *self._input_moments = normalize_by_batch(x, self._input_beta)
+        # The same for all norms of a pass: computed once.
+        self._share = population_share(x, self._input_beta.dtype)
+        x, *self._input_moments = normalize_by_batch(x, self._input_beta, self._share)
         return x
 
     def hidden_conv(self, x, index, kernel):
-        x, *moments = self._conv(x, self._betas[index], tf.cast(kernel, x.dtype))
+        kernel = tf.cast(kernel, x.dtype)
+        x, *moments = norm_conv(x, self._betas[index], kernel, self._share)
         self._hidden_moments.append(moments)
         return x
 
