@@ -35,7 +35,9 @@ class FusedAdam(keras.optimizers.Adam):
         step = tf.convert_to_tensor(self.iterations) + 1
         variables = trainable_variables or self._trainable_variables
         dtypes = {tf.as_dtype(variable.dtype) for variable in variables}
-        object.__setattr__(self, "_powers", {dtype: self._powers_of(step, dtype) for dtype in dtypes})
+        object.__setattr__(
+            self, "_powers", {dtype: self._powers_of(step, dtype) for dtype in dtypes}
+        )
         try:
             super().apply(grads, trainable_variables)
         finally:
@@ -68,6 +70,9 @@ class FusedAdam(keras.optimizers.Adam):
         if num_replicas() > 1:
             context = tf.distribute.get_replica_context()
             grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
+        if self.global_clipnorm:
+            # TensorFlow's own norm reads each gradient once; Keras' writes its squares first.
+            return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
         return super()._clip_gradients(grads)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):

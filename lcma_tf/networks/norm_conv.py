@@ -14,8 +14,9 @@ _CONV = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 def norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor, share: tf.Tensor):
     """Batch norm by the batch's moments, relu, convolution.
 
-    The rectified map, half of what would be kept for the backward pass, is not kept: it is one cheap
-    pass over `x`, and the gradients of a convolution do not need its result.
+    In float32 the rectified map, half of what would be kept for the backward pass, is not kept: it is
+    one cheap pass over `x`, and the gradients of a convolution do not need its result. In bfloat16,
+    whose maps are half as large and whose norms are slow on CPUs, it is.
 
     Args:
         x: `[N, h, w, c]`.
