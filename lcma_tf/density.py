@@ -144,15 +144,28 @@ class ImageDensity:
 
     def log_prob_parts(self, images, noise, training=False, momentum=0.9) -> tf.Tensor:
         """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`."""
-        latents, layers, pixels = self._latents_and_terms(images, noise, training, momentum)
-        log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
-        return tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
+        return self._latents_and_parts(images, noise, training, momentum)[1]
+
+    def latents_and_log_prob(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
+        """Latents `[N, H, W, C]` and nats `[N]` of `images + noise` in one pass; `noise` in [0, 1)."""
+        latents, parts = self._latents_and_parts(images, noise)
+        return latents, tf.reduce_sum(parts, axis=-1)
+
+    def scoring_noise(self, seed: int, num_importance_samples: int = 1) -> tf.Tensor:
+        """The noise of `log_prob` under `seed`: `[num_importance_samples, H, W, C]`."""
+        draws = range(num_importance_samples)
+        return tf.stack([self._noise(SCORE, seed, draw) for draw in draws])
 
     def layer_terms(self, images, noise) -> list[tf.Tensor]:
         """The log-det terms of each flow layer apart, nats `[N, H, W, C]`, in inference mode."""
         return self._latents_and_terms(images, noise)[1]
 
     # How it is done: each of these is traced once.
+
+    def _latents_and_parts(self, images, noise, training=False, momentum=0.9):
+        latents, layers, pixels = self._latents_and_terms(images, noise, training, momentum)
+        log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
+        return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
 
     def _latents_and_terms(self, images, noise, training=False, momentum=0.9):
         y = dequantize(images, noise, tf.as_dtype(self.density_dtype))
@@ -164,7 +177,7 @@ class ImageDensity:
 
     def _log_prob(self, images, seed, draw=0):
         noise = self._noise(SCORE, seed, draw)
-        return tf.reduce_sum(self.log_prob_parts(images, noise), axis=-1)
+        return self.latents_and_log_prob(images, noise)[1]
 
     def _importance_weighted_bound(self, images, seed, num_draws):
         draws = tf.map_fn(

@@ -6,7 +6,6 @@ there is not run again. So a run that was stopped anywhere goes on where it was.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -66,9 +65,8 @@ def run_experiment(
         runtime,
     )
     flow = model.frozen()
-    if workdir.metrics.exists():
-        metrics = json.loads(workdir.metrics.read_text())
-    else:
+    metrics = workdir.read_metrics()
+    if not metrics:
         _say("evaluate")
         metrics = _evaluate(flow, config, data, factorization, workdir)
         metrics["num_parameters"] = model.num_parameters
@@ -161,6 +159,7 @@ def _evaluate(
         "steps": config.train_steps,
         "pretrain_steps": config.pretrain_steps if pretrained else 0,
         "dataset": config.dataset,
+        "jpeg_method": data.jpeg_method,
         "test_images": len(data.test),
         "mask_agreement_with_realnvp": list(agreement_with_realnvp(factorization)),
         "exact_reconstructions": count_exact_reconstructions(flow, originals, config.batch_size),

@@ -100,6 +100,19 @@ class Workdir:
                 f"got {str(self.path)!r}: {error}"
             ) from error
 
+    def read_metrics(self) -> dict[str, Any]:
+        """What the run wrote when it was evaluated; empty before that.
+
+        Raises:
+            WorkdirError: it cannot be read.
+        """
+        try:
+            return json.loads(self.metrics.read_text()) if self.metrics.exists() else {}
+        except (OSError, ValueError) as error:
+            raise WorkdirError(
+                f"`workdir` must have a readable {self.metrics.name}; got {str(self.path)!r}: {error}"
+            ) from error
+
 
 def write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""

@@ -25,6 +25,8 @@ class ImageData:
         validation: as `train`, with the same `H`, `W` and `C`; its `N` is its own.
         test: as `validation`.
         description: where the images come from and how the splits were made.
+        jpeg_method: how JPEG files among them were decoded, by TensorFlow's name: `INTEGER_ACCURATE`
+            as Pillow does, or `INTEGER_FAST` as TFDS does. Pixels differ by it, and so do scores.
 
     Raises:
         DataError: an array of another type, rank or channel count, an empty split, or splits of
@@ -36,6 +38,7 @@ class ImageData:
     validation: np.ndarray
     test: np.ndarray
     description: str = ""
+    jpeg_method: str = "INTEGER_ACCURATE"
 
     def __post_init__(self):
         for split in SPLITS:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 
-from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.image_data import SPLITS, DataError, ImageData
 from lcma_tf.data.tfds_arrays import expanded, prepare, read_split
 
 
@@ -34,5 +34,5 @@ def load_photo_patches(
     # TFDS prints what it prepares, which is news for a download but not for this.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         prepare(builder, name, data_dir)
-    arrays = {split: read_split(builder, name, split, None) for split in builder.info.splits}
-    return ImageData(name, **arrays, description=builder.info.description)
+    train, validation, test = (read_split(builder, name, split, None) for split in SPLITS)
+    return ImageData(name, train, validation, test, description=builder.info.description)

@@ -88,5 +88,8 @@ def _with_all_splits(name: str, arrays: dict[str, np.ndarray]) -> ImageData:
             arrays["train"], arrays[split] = train[:-cut], train[-cut:]
             notes.append(f"The {split} images are the last {cut} of its train split.")
     return ImageData(
-        name, **arrays, description=" ".join(["TensorFlow Datasets " + name + ".", *notes])
+        name,
+        **arrays,
+        description=" ".join(["TensorFlow Datasets " + name + ".", *notes]),
+        jpeg_method="INTEGER_FAST",
     )
