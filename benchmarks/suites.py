@@ -44,6 +44,7 @@ PLAIN = {
     "score": ("score", (*REALNVPS, "torch_folded", *NARROW, *GLOWS, *BARE)),
     "sample": ("sample", (*REALNVPS, "torch_folded", *NARROW, *GLOWS)),
     "pipeline": ("pipeline", ("lcma",)),
+    "serve": ("score", ("lcma", "lcma_export")),
 }
 # Suite: what is varied, over which values.
 CURVES = {

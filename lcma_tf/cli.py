@@ -45,6 +45,6 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
 
 
 def _is_for_the_user(error: Exception) -> bool:
-    """Errors that this package raises about its input; anything else is a bug and keeps its trace."""
-    ours = type(error).__module__.startswith("lcma_tf.")
+    """Errors that this project raises about its input; anything else is a bug and keeps its trace."""
+    ours = type(error).__module__.startswith(("lcma_tf.", "export."))
     return ours or isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)

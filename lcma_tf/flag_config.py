@@ -18,6 +18,7 @@ __all__ = [
     "FLAGS",
     "check_flow_flags",
     "define_evaluate_flags",
+    "define_export_flags",
     "define_sample_flags",
     "define_train_flags",
     "flow_config",
@@ -101,6 +102,17 @@ def define_sample_flags() -> None:
     flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
     flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
     _define_seed("of the samples, or of the choice of test images")
+    _show_in_help()
+
+
+def define_export_flags() -> None:
+    """The flags of `export.export_saved_model`."""
+    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_string("export_dir", None, "base path of the served model", required=True)
+    _define_seed("of the dequantization noise of scores")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score; each costs a pass")
+    flags.DEFINE_integer("max_batch_size", 64, "rows of a request, or of requests merged")
+    flags.DEFINE_string("jpeg_method", None, "how JPEG is decoded; default: as the run's data was")
     _show_in_help()
 
 

@@ -165,18 +165,50 @@ class FinishedRun:
     out: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """The version that `python -m export.export_saved_model` made of the run in `workdir`."""
+
+    workdir: pathlib.Path
+    version: pathlib.Path
+    out: str
+
+
 def finished_run(tmp_path_factory):
     """The one unbroken run of the whole test session, made by whoever asks first."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # What the workers have in common.
-    workdir, log = base / "finished_run", base / "finished_run.log"
+    base = _common(tmp_path_factory)
     command = as_flags(dataset=f"npz:{base / 'images.npz'}", **TINY)
-    with open(base / "finished_run.lock", "w") as lock:
+
+    def make():
+        write_npz(base / "images.npz")
+        return run("lcma_tf.train", *command, f"--workdir={base / 'finished_run'}")
+
+    out = _made_once(base / "finished_run.log", make)
+    return FinishedRun(command, base / "finished_run", out)
+
+
+def finished_export(tmp_path_factory):
+    """The one export of that run, likewise."""
+    base, workdir = _common(tmp_path_factory), finished_run(tmp_path_factory).workdir
+    models = base / "models" / "flow"
+    command = [f"--workdir={workdir}", f"--export_dir={models}"]
+    out = _made_once(
+        base / "finished_export.log", lambda: run("export.export_saved_model", *command)
+    )
+    return Export(workdir, models / "1", out)
+
+
+def _common(tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    # What the workers have in common.
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def _made_once(log, make):
+    with open(log.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not log.exists():
-            write_npz(base / "images.npz")
-            ended = run("lcma_tf.train", *command, f"--workdir={workdir}")
+            ended = make()
             assert ended.code == 0, ended.err
             log.write_text(ended.out)
-    return FinishedRun(command, workdir, log.read_text())
+    return log.read_text()

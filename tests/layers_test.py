@@ -46,7 +46,7 @@ def test_only_flag_config_touches_flags():
     assert not offences([file for file in PRODUCT if file != FLAGS], ("absl.flags",))
 
 
-@pytest.mark.parametrize("layer", ["core", "plots"])
+@pytest.mark.parametrize("layer", ["core", "plots", "cpp_session", "warmup", "verify"])
 def test_layers_of_plain_numpy_import_no_tensorflow(layer):
     assert not offences(read_targets(ROOT)[layer].srcs, TENSORFLOW)
 
@@ -56,7 +56,10 @@ def test_heavy_packages_are_imported_where_they_are_used():
     assert not offences(files, IMPORTED_WHERE_USED, lazy_too=False)
 
 
-@pytest.mark.parametrize("module", ["lcma_tf", "lcma_tf.factorization", "lcma_tf.plots"])
+@pytest.mark.parametrize(
+    "module",
+    ["lcma_tf", "lcma_tf.factorization", "lcma_tf.plots", "export.client", "export.rest_client"],
+)
 def test_light_modules_load_no_tensorflow(module):
     heavy = (*TENSORFLOW, "matplotlib")
     code = f"import sys, {module}; print(*(name for name in {heavy} if name in sys.modules))"

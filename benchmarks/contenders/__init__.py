@@ -72,6 +72,7 @@ CONTENDERS = {
     "lcma_bfloat16": Entry("lcma", "bfloat16"),
     "lcma_rematerialize": Entry("lcma", "rematerialize"),
     "lcma_jit": Entry("lcma", "jit"),
+    "lcma_export": Entry("lcma_export"),
     "torch": Entry("torch_realnvp", packages=("torch",)),
     "torch_folded": Entry("torch_realnvp", "folded", ("torch",)),
     "torch_compile": Entry("torch_realnvp", "compile", ("torch",)),

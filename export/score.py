@@ -1,0 +1,219 @@
+"""`python -m export.score`: scores a folder of images, or draws samples, by a model server.
+
+    python -m export.score --address=localhost:8501 --model=flow score FOLDER --csv=scores.csv
+    python -m export.score --address=localhost:8501 --model=flow sample --num=16 --output=samples.png
+
+Scoring decodes the files here, with Pillow, and sends pixels. Decoders of JPEG differ, by up to 22
+levels a pixel, and so do the scores: `--encoded` sends the files as they are, and the server decodes
+them by the method that is stored with the model, that of its training data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import math
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from export.client import Scores, ServingClient
+from export.image_files import check_encoded, decode, find_images
+from export.request_checks import MAX_BATCH_SIZE, MAX_TEMPERATURE, RequestError
+from export.retry import MAYBE_SPOILED
+from export.transport import ServingError, Transport
+
+__all__ = ["FileScore", "main", "score_files"]
+
+_COLUMNS = ("file", "log_prob", "bits_per_dim", "error")
+
+
+class FileScore(NamedTuple):
+    """What is written of a file: its numbers, or why it has none; what it lacks is ''.
+
+    The numbers are the shortest text that reads back as the same float32.
+    """
+
+    log_prob: str = ""
+    bits_per_dim: str = ""
+    error: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, 1 for an error or a file without a score, 130."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with ServingClient(
+            _connect(arguments), max_batch_size=arguments.batch_size, timeout=arguments.timeout
+        ) as client:
+            return arguments.run(client, arguments)
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was written is kept.", file=sys.stderr)
+        return 130
+    except (RequestError, ServingError, ImportError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def score_files(
+    client: ServingClient, paths: Sequence[pathlib.Path], encoded: bool = False
+) -> list[FileScore]:
+    """Scores files, in one request if the server takes it.
+
+    Args:
+        client: of the model.
+        paths: PNG and JPEG files.
+        encoded: whether the server decodes them, by the method stored with the model.
+
+    Raises:
+        ServingError: what has nothing to do with a file: the server is away, or has no such model.
+    """
+    found: dict[int, FileScore] = {}
+    loaded: list[tuple[int, Any]] = []
+    for i, path in enumerate(paths):
+        try:
+            loaded.append((i, _load(path, client.image_shape, encoded)))
+        except RequestError as error:
+            found[i] = FileScore(error=f"{error}")
+        except OSError as error:
+            found[i] = FileScore(error=error.strerror or repr(error))
+
+    def score(rows: list[Any]) -> Scores:
+        return client.score_encoded(rows) if encoded else client.score(np.stack(rows))
+
+    rows = _score_rows(score, [row for _, row in loaded]) if loaded else []
+    found.update((i, row) for (i, _), row in zip(loaded, rows, strict=True))
+    return [found[i] for i in range(len(paths))]
+
+
+def _load(path: pathlib.Path, image_shape: Sequence[int], encoded: bool) -> Any:
+    data = path.read_bytes()
+    if not encoded:
+        return decode(data, image_shape)
+    check_encoded(data, image_shape)
+    return data
+
+
+def _score_rows(score: Callable[[list[Any]], Scores], rows: list[Any]) -> list[FileScore]:
+    """Scores rows together; if the server refuses them, in halves, until it is known which."""
+    try:
+        scores = score(rows)
+    except (RequestError, ServingError) as error:
+        if isinstance(error, ServingError) and error.status not in MAYBE_SPOILED:
+            raise
+        if len(rows) == 1:
+            return [FileScore(error=" ".join(str(error).split()))]
+        middle = len(rows) // 2
+        return _score_rows(score, rows[:middle]) + _score_rows(score, rows[middle:])
+    return [
+        FileScore(str(nats), str(bits))
+        if np.isfinite(nats)
+        else FileScore(error="its score is not finite")
+        for nats, bits in zip(scores.log_prob, scores.bits_per_dim, strict=True)
+    ]
+
+
+def _score_folder(client: ServingClient, arguments: argparse.Namespace) -> int:
+    paths = find_images(arguments.folder)
+    # Before the file is opened: a wrong address should not empty the scores of an earlier run.
+    _ = client.image_shape
+    failed = 0
+    with contextlib.ExitStack() as stack:
+        file = sys.stdout
+        if arguments.csv:
+            file = stack.enter_context(open(arguments.csv, "w", newline="", encoding="utf-8"))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for start in range(0, len(paths), arguments.batch_size):
+            part = paths[start : start + arguments.batch_size]
+            for path, row in zip(part, score_files(client, part, arguments.encoded), strict=True):
+                writer.writerow((_name(path, arguments.folder), *row))
+                failed += bool(row[-1])
+            file.flush()  # What an interruption leaves.
+            _show_progress(start + len(part), len(paths))
+    if failed:
+        print(f"error: {failed} of {len(paths)} files have no score", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _draw_samples(client: ServingClient, arguments: argparse.Namespace) -> int:
+    path = pathlib.Path(arguments.output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise RequestError(f"`output` must be a file in an existing folder; got {str(path)!r}.")
+    channels = client.image_shape[-1]
+    if channels not in (1, 3):
+        raise RequestError(f"samples can be drawn of 1 or 3 channels; the model has {channels}.")
+    from lcma_tf import plots
+
+    images = client.sample(arguments.num, arguments.seed, arguments.temperature)
+    plots.save_image_grid(path, images, columns=math.ceil(math.sqrt(len(images))))
+    print(path)
+    return 0
+
+
+def _name(path: pathlib.Path, folder: str) -> str:
+    # A name of a file may be bytes that are no text.
+    return os.fsencode(path.relative_to(folder).as_posix()).decode(errors="replace")
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        bar = "#" * (30 * done // total)
+        end = "\n" if done == total else ""
+        print(f"\r[{bar:<30}] {done} of {total} files", end=end, file=sys.stderr, flush=True)
+
+
+def _connect(arguments: argparse.Namespace) -> Transport:
+    if arguments.protocol == "rest":
+        from export.rest_client import RestTransport
+
+        return RestTransport(arguments.address, arguments.model, arguments.version)
+    from export.grpc_client import GrpcTransport
+
+    return GrpcTransport(arguments.address, arguments.model, arguments.version)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--address", required=True, help="host:port of the server (REST 8501, gRPC 8500)")
+    add("--model", required=True, help="the name the model is served by")
+    add("--version", type=int, help="of the model; default: the newest that is served")
+    add("--protocol", choices=("rest", "grpc"), default="rest")
+    add("--timeout", type=float, default=60.0, help="seconds for each request (%(default)g)")
+    add(
+        "--batch_size",
+        type=int,
+        default=MAX_BATCH_SIZE,
+        help="images of a request, at most the model's own limit (%(default)s)",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    score = commands.add_parser("score", help="score every PNG and JPEG file in a folder")
+    score.add_argument("folder", metavar="FOLDER")
+    score.add_argument("--csv", help="where the scores go (default: standard output)")
+    score.add_argument("--encoded", action="store_true", help="let the server decode the files")
+    score.set_defaults(run=_score_folder)
+
+    sample = commands.add_parser("sample", help="draw samples into a PNG file")
+    sample.add_argument("--num", type=int, default=16)
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument(
+        "--temperature", type=float, default=1.0, help=f"0 to {MAX_TEMPERATURE:g} (%(default)g)"
+    )
+    sample.add_argument("--output", default="samples.png")
+    sample.set_defaults(run=_draw_samples)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
