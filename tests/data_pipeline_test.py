@@ -1,5 +1,8 @@
 """Batches depend on (seed, step) alone, and an epoch shows every image once."""
 
+import os
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +10,7 @@ import tensorflow as tf
 from lcma_tf import data
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 5, 3), dtype=np.uint8)
+REAL = IMAGES.astype(np.float32) + np.float32(0.3)
 NUMBERED = np.arange(24, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
 
 
@@ -49,6 +53,17 @@ def test_flips_mirror_about_half_of_the_images():
     assert len(np.unique(mirrored, axis=0)) > 2  # Other flips in other steps.
 
 
+def test_real_valued_images_pass_unchanged():
+    # The same images in the same order, flips included, bit for bit.
+    whole = batches(7, flip=True).astype(np.float32) + np.float32(0.3)
+    np.testing.assert_array_equal(batches(7, REAL, flip=True), whole)
+    dataset = data.training_batches(REAL, 3, seed=0, flip=True)
+    assert dataset.element_spec == tf.TensorSpec([3, 4, 5, 3], tf.float32)
+    scored = np.concatenate(list(data.evaluation_batches(REAL, 4).as_numpy_iterator()))
+    assert scored.dtype == np.float32
+    np.testing.assert_array_equal(scored, REAL)
+
+
 def test_static_shape_and_endless():
     dataset = data.training_batches(IMAGES, 3, seed=0)
     assert dataset.element_spec == tf.TensorSpec([3, 4, 5, 3], tf.uint8)
@@ -67,10 +82,26 @@ def test_evaluation_drops_nothing():
         (IMAGES, 12, 0, "at most the number of images, 11; got 12"),
         (IMAGES, 0, 0, "`batch_size` must be at least 1; got 0"),
         (IMAGES, 2, -1, "`start_step` must not be negative; got -1"),
-        (IMAGES.astype(np.float32), 2, 0, "uint8 .*got float32"),
+        (IMAGES.astype(np.float64), 2, 0, "uint8 or float32 .*got float64"),
         (IMAGES[0], 2, 0, r"got uint8 \[4, 5, 3\]"),
     ],
 )
 def test_bad_arguments(images, batch_size, start_step, message):
     with pytest.raises(data.DataError, match=message):
         data.training_batches(images, batch_size, 0, start_step)
+
+
+def resident_bytes():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads Linux' own figures")
+def test_the_images_are_not_copied():
+    images = np.ones((40_000, 64, 64, 3), np.uint8)  # 490 MB.
+    before = resident_bytes()
+    held = [iter(data.training_batches(images, 16, seed=0, flip=True))]
+    held.append(iter(data.evaluation_batches(images, 16)))
+    for batches_of in held:
+        next(batches_of)
+    assert resident_bytes() - before < images.nbytes / 2

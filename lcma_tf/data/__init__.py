@@ -2,6 +2,7 @@
 
 from lcma_tf.data.codecs import codec_bits_per_dim
 from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.padding import without_padding
 from lcma_tf.data.pipeline import check_training_batches, evaluation_batches, training_batches
 from lcma_tf.data.sources import load
 
@@ -13,4 +14,5 @@ __all__ = [
     "evaluation_batches",
     "load",
     "training_batches",
+    "without_padding",
 ]

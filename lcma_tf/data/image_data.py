@@ -1,10 +1,12 @@
-"""One image data set in memory: three uint8 splits of one image shape.
+"""One image data set in memory: three splits of one image shape and one dtype.
 
-Everything above the loaders sees only this class, so whatever holds for it (integer pixels, one
+Everything above the loaders sees only this class, so whatever holds for it (pixels of 0 to 255, one
 shape, no empty split) needs no second check in training or evaluation.
 """
 
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +21,33 @@ class DataError(ValueError):
 class ImageData:
     """Images of one data set, split for training, tuning and the final score.
 
+    Pixels are uint8, or float32 where a recipe leaves them real (`celeb_a` with the resampler
+    `program`). The likelihood of both is the density of `x + u`, `u` uniform in [0, 1). Its log
+    bounds the log-probability of an 8-bit `x` from below, so that bits/dim are bits of a code. Of
+    a real-valued `x` it bounds nothing: no discrete image has that density, and the figure is to be
+    compared only with figures of the same recipe.
+
+    Padded images (`padded`) hold a frame of zeros. Their whole log-probability, the frame's share
+    included, bounds that of the picture alone, because `P(picture) >= P(picture, frame)`. So divide
+    it by `num_original_dimensions` for bits/dim that compare with those of unpadded images;
+    divided by `H * W * C` it would look better by the share of the frame.
+
     Args:
         name: what was asked for, for example `photo_patches/32x32`; opens every error message.
-        train: uint8 `[N, H, W, C]`, pixel values 0 to 255, `C` 1 or 3, at least one image.
-        validation: as `train`, with the same `H`, `W` and `C`; its `N` is its own.
+        train: uint8 or float32 `[N, H, W, C]`, pixel values 0 to 255, `C` 1 or 3, at least one
+            image.
+        validation: as `train`, with the same dtype, `H`, `W` and `C`; its `N` is its own.
         test: as `validation`.
         description: where the images come from and how the splits were made.
         jpeg_method: how JPEG files among them were decoded, by TensorFlow's name: `INTEGER_ACCURATE`
             as Pillow does, or `INTEGER_FAST` as TFDS does. Pixels differ by it, and so do scores.
+        original_shape: `(h, w, C)` of the picture in the middle of each image, where a frame of
+            zeros was put around it; None is the whole image.
 
     Raises:
-        DataError: an array of another type, rank or channel count, an empty split, or splits of
-            different image shapes.
+        DataError: an array of another type, rank or channel count, an empty split, splits of
+            different image shapes or dtypes, real pixels that are not finite, beyond 0..255 or all
+            within 0..1, or an `original_shape` that does not fit in.
     """
 
     name: str
@@ -39,33 +56,87 @@ class ImageData:
     test: np.ndarray
     description: str = ""
     jpeg_method: str = "INTEGER_ACCURATE"
+    original_shape: tuple[int, int, int] = None  # pyright: ignore[reportAssignmentType]  # Set below.
 
     def __post_init__(self):
         for split in SPLITS:
-            images = getattr(self, split)
-            if not isinstance(images, np.ndarray):
-                raise DataError(
-                    f"{self.name}: `{split}` must be a NumPy array; got {type(images).__name__}"
-                )
-            found = f"{images.dtype} {list(images.shape)}"
-            if images.dtype != np.uint8 or images.ndim != 4:
-                raise DataError(
-                    f"{self.name}: `{split}` must be a uint8 array of shape [N, H, W, C]; "
-                    f"got {found}"
-                )
-            if 0 in images.shape:
-                raise DataError(f"{self.name}: `{split}` must hold at least one image; got {found}")
-            if images.shape[-1] not in (1, 3):
-                raise DataError(
-                    f"{self.name}: `{split}` must have 1 or 3 channels, the last axis; got {found}"
-                )
-            if images.shape[1:] != self.train.shape[1:]:
-                raise DataError(
-                    f"{self.name}: `{split}` must have the image shape of `train`, "
-                    f"{list(self.train.shape[1:])}; got {list(images.shape[1:])}"
-                )
+            self._check_split(split, getattr(self, split))
+        if self.original_shape is None:
+            object.__setattr__(self, "original_shape", self.image_shape)
+        height, width, channels = self.image_shape
+        inner = tuple(self.original_shape)
+        if not (
+            len(inner) == 3
+            and 1 <= inner[0] <= height
+            and 1 <= inner[1] <= width
+            and inner[2] == channels
+        ):
+            raise DataError(
+                f"{self.name}: `original_shape` must be (h, w, C) within the images' "
+                f"{list(self.image_shape)}; got {list(inner)}"
+            )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """`(H, W, C)`, the same for every split."""
         return self.train.shape[1:]
+
+    @property
+    def is_real_valued(self) -> bool:
+        """Whether pixels are real numbers instead of 8-bit ones."""
+        return self.train.dtype == np.float32
+
+    def flow_options(self) -> dict[str, Any]:
+        """The fields of `lcma_tf.FlowConfig` that a flow of these images has, by name."""
+        is_padded = self.original_shape != self.image_shape
+        return {
+            "image_shape": self.image_shape,
+            "original_shape": self.original_shape if is_padded else None,
+            "real_valued": self.is_real_valued,
+        }
+
+    @property
+    def num_original_dimensions(self) -> int:
+        """h * w * C of the picture without the frame that padding put around it."""
+        return math.prod(self.original_shape)
+
+    def _check_split(self, split: str, images: np.ndarray) -> None:
+        if not isinstance(images, np.ndarray):
+            raise DataError(
+                f"{self.name}: `{split}` must be a NumPy array; got {type(images).__name__}"
+            )
+        found = f"{images.dtype} {list(images.shape)}"
+        if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
+            raise DataError(
+                f"{self.name}: `{split}` must be a uint8 or float32 array of shape [N, H, W, C]; "
+                f"got {found}"
+            )
+        if 0 in images.shape:
+            raise DataError(f"{self.name}: `{split}` must hold at least one image; got {found}")
+        if images.shape[-1] not in (1, 3):
+            raise DataError(
+                f"{self.name}: `{split}` must have 1 or 3 channels, the last axis; got {found}"
+            )
+        if images.shape[1:] != self.train.shape[1:]:
+            raise DataError(
+                f"{self.name}: `{split}` must have the image shape of `train`, "
+                f"{list(self.train.shape[1:])}; got {list(images.shape[1:])}"
+            )
+        if images.dtype != self.train.dtype:
+            raise DataError(
+                f"{self.name}: `{split}` must have the dtype of `train`, {self.train.dtype}; "
+                f"got {images.dtype}"
+            )
+        if images.dtype == np.float32:
+            # Least and greatest alone: a mask of all pixels would need a quarter of their memory.
+            low, high = float(images.min()), float(images.max())
+            if not (low >= 0 and high <= 255):  # Also where NaN made both of them NaN.
+                raise DataError(
+                    f"{self.name}: `{split}` must have finite pixels within 0..255; got values "
+                    f"from {low:g} to {high:g}"
+                )
+            if split == "train" and 0 < high <= 1:
+                raise DataError(
+                    f"{self.name}: `{split}` must have pixels on the scale 0..255; got none above "
+                    f"{high:g}, which looks like a scale of 0..1"
+                )

@@ -4,7 +4,8 @@ import contextlib
 import io
 
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
-from lcma_tf.data.tfds_arrays import expanded, prepare, read_split
+from lcma_tf.data.local_files import expanded
+from lcma_tf.data.tfds_arrays import prepare, read_split
 
 
 def load_photo_patches(
@@ -34,5 +35,5 @@ def load_photo_patches(
     # TFDS prints what it prepares, which is news for a download but not for this.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         prepare(builder, name, data_dir)
-    train, validation, test = (read_split(builder, name, split, None) for split in SPLITS)
+    train, validation, test = (read_split(builder, name, split) for split in SPLITS)
     return ImageData(name, train, validation, test, description=builder.info.description)

@@ -1,12 +1,15 @@
-"""One picture to a square of the asked size: the largest centred square, then a resize to uint8.
+"""Pictures to a square of the asked size: the largest centred square, then a resize to uint8.
 
 The result is rounded to whole numbers on purpose: bits per dimension bound an 8-bit image only
 when the model sees 8-bit pixels.
 """
 
+import dataclasses
+
+import numpy as np
 from PIL import Image
 
-from lcma_tf.data.image_data import DataError
+from lcma_tf.data.image_data import SPLITS, ImageData
 
 
 def center_square(picture: Image.Image, size: int) -> Image.Image:
@@ -15,13 +18,33 @@ def center_square(picture: Image.Image, size: int) -> Image.Image:
     Shrinking averages the area under each new pixel (`Image.Resampling.BOX`), which neither
     aliases nor sharpens. Enlarging is bicubic; enlarged images are smoother than photographs of
     that size, so their bits per dimension are flattering.
-
-    Raises:
-        DataError: `size` is not positive.
     """
-    if size < 1:
-        raise DataError(f"`image_size` must be at least 1; got {size}")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     resampling = Image.Resampling.BOX if size <= side else Image.Resampling.BICUBIC
     return picture.resize((size, size), resampling, box=(left, top, left + side, top + side))
+
+
+def center_square_pixels(image: np.ndarray, size: int) -> np.ndarray:
+    """`center_square` of an array: uint8 `[H, W, C]` to `[size, size, C]`, `C` 1 or 3."""
+    grey = image.shape[-1] == 1
+    picture = Image.fromarray(image[..., 0] if grey else image)
+    pixels = np.asarray(center_square(picture, size))
+    return pixels[..., None] if grey else pixels
+
+
+def resized(data: ImageData, image_size: int | None) -> ImageData:
+    """A whole set of uint8 images brought to `image_size`; as it is for None or its own size."""
+    if image_size is None or data.image_shape[:2] == (image_size, image_size):
+        return data
+    height, width, channels = data.image_shape
+    splits = {}
+    for split in SPLITS:
+        images = getattr(data, split)
+        splits[split] = np.empty((len(images), image_size, image_size, channels), np.uint8)
+        for index, image in enumerate(images):
+            splits[split][index] = center_square_pixels(image, image_size)
+    note = f"Resized from {height}x{width}, so not comparable with published figures."
+    return dataclasses.replace(
+        data, **splits, description=f"{data.description} {note}", original_shape=None
+    )

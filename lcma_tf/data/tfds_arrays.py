@@ -1,36 +1,33 @@
-"""From a TFDS builder to arrays: preparing a set once, and reading one split as uint8.
+"""From a TFDS builder to arrays: preparing a set once, and reading its splits.
 
 TFDS is imported inside the functions only: it costs start-up time that an `.npz` user need not pay.
 """
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
-from PIL import Image
 
+from lcma_tf.data import local_files
 from lcma_tf.data.image_data import DataError
-from lcma_tf.data.resize import center_square
-
-# (left, top, right, bottom) in pixels and the default size. CelebA: the box of Dinh et al. 2017.
-_FACE_BOXES = {"celeb_a": ((15, 40, 163, 188), 64)}
+from lcma_tf.data.resize import center_square_pixels
 
 _BATCH = 256
 
 
-def expanded(data_dir: str | None) -> str | None:
-    """`data_dir` with `~` expanded; None, TFDS' own default, stays None."""
-    return None if data_dir is None else os.path.expanduser(data_dir)
-
-
-def prepare(builder, name: str, data_dir: str | None) -> None:
+def prepare(builder, name: str, data_dir: str | None, advice: str | None = None) -> None:
     """Downloads and prepares what `builder` describes, unless that was done before.
+
+    Args:
+        builder: of TFDS.
+        name: opens the error message.
+        data_dir: as the user gave it.
+        advice: how the set can be had otherwise; None = by TFDS' folder for manual downloads.
 
     Raises:
         DataError: preparing failed; the message names the cause and the way by hand.
     """
-    import tensorflow_datasets as tfds
-
     if builder.is_prepared():
         return
     try:
@@ -40,12 +37,12 @@ def prepare(builder, name: str, data_dir: str | None) -> None:
     # ConnectionError, AssertionError, NonMatchingChecksumError, DownloadError, or whatever one of
     # TFDS' hundreds of builders raises: the cure is the same for all.
     except Exception as error:
-        root = expanded(data_dir) or tfds.core.constants.DATA_DIR
+        root = local_files.data_root(data_dir)
         manual = os.path.join(root, "downloads", "manual")
+        by_hand = f"put the original archive, under its own file name, into {manual} and try again"
         raise DataError(
             f"{name}: must be prepared in {root} or be downloadable; TFDS tried both and failed "
-            f"({type(error).__name__}: {first_line(error)}); put the original archive, under its "
-            f"own file name, into {manual} and try again"
+            f"({type(error).__name__}: {first_line(error)}); {advice or by_hand}"
         ) from error
 
 
@@ -55,42 +52,75 @@ def first_line(error: Exception) -> str:
     return lines[0][:300] if lines else "no reason given"
 
 
-def read_split(builder, name: str, split: str, image_size: int | None) -> np.ndarray:
-    """The feature `image` of every example of `split`: uint8 `[N, H, W, C]`.
-
-    With an `image_size` each image is cropped and resized to it, else all must be of one size.
+def read_splits(
+    builder,
+    name: str,
+    image_size: int | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Those of train, validation and test that the set declares; arguments as `read_split`.
 
     Raises:
-        DataError: images of several sizes.
+        DataError: no uint8 feature `image`, no split `train`, or images of several sizes.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    image = dict(features.items()).get("image")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise DataError(f"{name}: must have a uint8 feature `image`; its features are {features}")
+    # A builder under `tfds.testing.mock_data` declares no splits and serves any.
+    declared = set(builder.info.splits) or {"train", "test"}
+    if "train" not in declared:
+        raise DataError(f"{name}: must have a split `train`; it has {', '.join(sorted(declared))}")
+    wanted = [split for split in ("train", "validation", "test") if split in declared]
+    return {split: read_split(builder, name, split, image_size, transform) for split in wanted}
+
+
+def read_split(
+    builder,
+    name: str,
+    split: str,
+    image_size: int | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """The feature `image` of every example of `split`: `[N, H, W, C]`, uint8 if not transformed.
+
+    Args:
+        builder: of TFDS, prepared.
+        name: opens the error message.
+        split: one that the builder has.
+        image_size: size to which each image is cropped and resized; None = all are of one size.
+        transform: function from an image uint8 `[h, w, C]` to what is kept of it, in place of
+            cropping and resizing to `image_size`.
+
+    Raises:
+        DataError: images of several sizes, or files that are torn or missing.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    box, default_size = _FACE_BOXES.get(builder.name, (None, None))
-    image_size = image_size or default_size
+    if transform is None and image_size is not None:
+        transform = functools.partial(center_square_pixels, size=image_size)
     only_images = tfds.decode.PartialDecoding({"image": True})
-    images = builder.as_dataset(split=split, decoders=only_images).map(lambda x: x["image"])
-    count = int(images.cardinality())
-    if image_size is not None:
-        one_by_one = images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-        return _collect((_resized(image, box, image_size)[None] for image in one_by_one), count)
-    # Some sets declare [None, None, 3] although all their images are of one size.
-    shape = next(iter(images.take(1).as_numpy_iterator()), np.zeros((0, 0, 3))).shape
-    batches = images.map(lambda image: tf.ensure_shape(image, shape)).batch(_BATCH)
-    try:
-        return _collect(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator(), count)
-    except tf.errors.InvalidArgumentError as error:
-        raise DataError(
-            f"{name}: images of `{split}` must be of one size unless `image_size` is given; the "
-            f"first is {list(shape)}, another is not"
-        ) from error
-
-
-def _resized(image: np.ndarray, box, image_size: int) -> np.ndarray:
-    grey = image.shape[-1] == 1
-    picture = Image.fromarray(image[..., 0] if grey else image).crop(box)
-    pixels = np.asarray(center_square(picture, image_size))
-    return pixels[..., None] if grey else pixels
+    with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
+        images = builder.as_dataset(split=split, decoders=only_images).map(lambda x: x["image"])
+        count = int(images.cardinality())
+        if transform is not None:
+            one_by_one = images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+            return _collect((transform(image)[None] for image in one_by_one), count)
+        # Some sets declare [None, None, 3] although all their images are of one size.
+        shape = next(iter(images.take(1).as_numpy_iterator()), np.zeros((0, 0, 3))).shape
+        batches = images.map(lambda image: tf.ensure_shape(image, shape)).batch(_BATCH)
+        try:
+            return _collect(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator(), count)
+        except tf.errors.InvalidArgumentError as error:
+            if "not compatible with expected shape" not in str(error):
+                raise  # A picture that cannot be decoded.
+            raise DataError(
+                f"{name}: images of `{split}` must be of one size unless `image_size` is given; "
+                f"the first is {list(shape)}, another is not"
+            ) from error
 
 
 def _collect(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -101,7 +131,7 @@ def _collect(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
     images, filled = np.zeros((count, 0, 0, 3), np.uint8), 0
     for batch in batches:
         if filled == 0:
-            images = np.empty((count, *batch.shape[1:]), np.uint8)
+            images = np.empty((count, *batch.shape[1:]), batch.dtype)
         images[filled : filled + len(batch)] = batch
         filled += len(batch)
-    return images[:filled]
+    return images  # Full: TFDS asserts the count that it declares.

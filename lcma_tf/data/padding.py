@@ -1,0 +1,48 @@
+"""Frames of zeros around images, for sides that a flow cannot halve often enough.
+
+28 pixels can be halved twice; in a frame of two pixels on each side they are 32 and can be halved
+five times. `ImageData` says how bits/dim are then to be counted.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+
+
+def padded(data: ImageData, pad_to: int) -> ImageData:
+    """The same images in the middle of `pad_to` x `pad_to` pixels of 0.
+
+    An odd rest goes to the bottom and to the right. Needs memory for both copies.
+
+    Raises:
+        DataError: `pad_to` is less than the height or the width of the images.
+    """
+    height, width, _ = data.image_shape
+    if pad_to < max(height, width):
+        raise DataError(
+            f"{data.name}: `pad_to` must be at least the height and width of the images; got "
+            f"{pad_to} for {height}x{width}"
+        )
+    if (height, width) == (pad_to, pad_to):
+        return data
+    top, left = (pad_to - height) // 2, (pad_to - width) // 2
+    frame = ((0, 0), (top, pad_to - height - top), (left, pad_to - width - left), (0, 0))
+    note = (
+        f"Zero-padded from {height}x{width} to {pad_to}x{pad_to} pixels. bits/dim: nats of the whole "
+        f"padded image over the {height}x{width}x{data.image_shape[2]} original dimensions."
+    )
+    return dataclasses.replace(
+        data,
+        **{split: np.pad(getattr(data, split), frame) for split in SPLITS},
+        description=f"{data.description} {note}".strip(),
+        original_shape=data.original_shape,
+    )
+
+
+def without_padding(images: np.ndarray, original_shape: tuple[int, int, int]) -> np.ndarray:
+    """The pictures in the middle of `padded` images: `[..., H, W, C]` to `[..., h, w, C]`, a view."""
+    height, width = original_shape[:2]
+    top, left = (images.shape[-3] - height) // 2, (images.shape[-2] - width) // 2
+    return images[..., top : top + height, left : left + width, :]

@@ -1,0 +1,50 @@
+"""A validation and a test split for sets that come without one."""
+
+import numpy as np
+
+from lcma_tf.data.image_data import DataError, ImageData
+
+MAX_CUT = 5_000
+
+
+def with_all_splits(
+    name: str, arrays: dict[str, np.ndarray], source: str, jpeg_method: str = "INTEGER_ACCURATE"
+) -> ImageData:
+    """`ImageData` of what a set has: `train`, and perhaps `validation` and `test`.
+
+    Without `test`, `validation` is scored as test, as papers on flows do for ImageNet. Without
+    (another) `validation`, the last 10 % of train, at most 5,000 images, are it. With train alone it
+    gives up two such parts. What was done is added to the description. No pixel is copied.
+
+    Args:
+        name: of the set, opens error messages.
+        arrays: the splits that there are.
+        source: first sentences of the description.
+        jpeg_method: as for `ImageData`.
+
+    Raises:
+        DataError: too few training images to cut a split out of them.
+    """
+    arrays, notes = dict(arrays), [source]
+    if "test" not in arrays and "validation" in arrays:
+        arrays["test"] = arrays.pop("validation")
+        notes.append("Its own validation split is scored as test.")
+    for split in ("test", "validation"):
+        if split not in arrays:
+            train = arrays["train"]
+            cut = min(MAX_CUT, len(train) // 10) or 1
+            if len(train) <= cut:
+                raise DataError(
+                    f"{name}: `train` must have more than {cut} images, as `{split}` is cut out of "
+                    f"it; got {len(train)}"
+                )
+            arrays["train"], arrays[split] = train[:-cut], train[-cut:]
+            notes.append(f"The {split} images are the last {cut} of its train split.")
+    return ImageData(
+        name,
+        arrays["train"],
+        arrays["validation"],
+        arrays["test"],
+        description=" ".join(notes),
+        jpeg_method=jpeg_method,
+    )
