@@ -8,8 +8,10 @@ import os
 import pathlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
 __all__ = [
     "NonFiniteError",
@@ -30,11 +32,13 @@ class TrainingProgress(keras.callbacks.ProgbarLogger):
 
     Args:
         batch_size: images a step, over all replicas.
+        num_replicas: over all workers; where there are several, images/s of each are shown too.
     """
 
-    def __init__(self, batch_size: int):
+    def __init__(self, batch_size: int, num_replicas: int = 1):
         super().__init__()
         self._batch_size = batch_size
+        self._num_replicas = num_replicas
         self._started = 0.0
         self._first_batch = 0
 
@@ -51,7 +55,10 @@ class TrainingProgress(keras.callbacks.ProgbarLogger):
         shown = {"bits/dim": float(logs["bits_per_dim"])}
         if batch > self._first_batch:
             seconds = now - self._started
-            shown["images/s"] = self._batch_size * (batch - self._first_batch) / seconds
+            speed = self._batch_size * (batch - self._first_batch) / seconds
+            shown["images/s"] = speed
+            if self._num_replicas > 1:
+                shown["images/s per replica"] = speed / self._num_replicas
         super().on_train_batch_end(batch, shown)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -78,12 +85,10 @@ class StopAtNonFinite(keras.callbacks.Callback):
         self._parts = ["pixel", *(n for n in part_names if n not in ("pixel", "latent")), "latent"]
 
     def on_train_batch_end(self, batch, logs=None):
-        self._check(logs, "", f"step {int(self.model.optimizer.iterations)}")
+        self._check(logs, "", f"step {optimizer_step(self.model)}")
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check(
-            logs, "val_", f"the validation after step {int(self.model.optimizer.iterations)}"
-        )
+        self._check(logs, "val_", f"the validation after step {optimizer_step(self.model)}")
 
     def _check(self, logs, prefix, when):
         for part in self._parts:
@@ -112,7 +117,7 @@ class StopAtStep(keras.callbacks.Callback):
         self._num_steps = num_steps
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) >= self._num_steps:
+        if optimizer_step(self.model) >= self._num_steps:
             self.model.stop_training = True
 
 
@@ -142,10 +147,16 @@ class Resume(keras.callbacks.BackupAndRestore):
         except OSError:  # Torn, and there is none before: it was the first.
             return 0
         model._initial_epoch = 0  # `fit` is told where to begin.
-        return int(model.optimizer.iterations)
+        return optimizer_step(model)
 
     def on_train_begin(self, logs=None):
         pass  # Done by `restore`.
+
+
+def optimizer_step(model: Any) -> int:
+    """How many steps a compiled model has been trained for."""
+    # By way of NumPy: with several workers the variable is no number to `int`.
+    return int(np.asarray(model.optimizer.iterations))
 
 
 def read_history(path: str | os.PathLike[str], num_epochs: int | None = None) -> list[dict]:

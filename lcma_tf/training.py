@@ -18,12 +18,14 @@ from lcma_tf.callbacks import (
 )
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.contribution import recalibrate
-from lcma_tf.data import ImageData, evaluation_batches, training_batches
+from lcma_tf.data import ImageData, training_batches
 from lcma_tf.devices import RuntimeConfig, make_strategy
+from lcma_tf.distributed_data import distribute_evaluation, distribute_training
 from lcma_tf.factorization import Factorization
 from lcma_tf.metrics import NegativeLogLikelihood
-from lcma_tf.model import FlowModel, load
+from lcma_tf.model import FlowModel
 from lcma_tf.optimizer import FusedAdam
+from lcma_tf.workers import Workers
 
 __all__ = ["make_optimizer", "train_flow"]
 
@@ -44,67 +46,104 @@ def train_flow(
     mode after every `config.steps_per_epoch` steps. If `result` exists the phase is done and nothing is
     trained; if `directory` holds a backup, training goes on from it.
 
+    With several workers (`lcma_tf.workers`) all call this, and all return the same flow; the files are
+    the chief's.
+
     Args:
         directory: for backups, TensorBoard logs, `history.csv` and the best weights.
         result: the `.keras` file to write.
 
     Raises:
         NonFiniteError: the loss left the finite numbers.
+        WorkerError: another worker failed.
     """
-    if result.exists():
-        return load(result)
-    directory.mkdir(parents=True, exist_ok=True)
-    best, history = directory / "best.weights.h5", directory / "history.csv"
-
     strategy = make_strategy(runtime.num_devices, config.batch_size)
-    with strategy.scope():
-        model = FlowModel(flow_config, factorization, rematerialize=runtime.rematerialize)
-        model.compile(
-            make_optimizer(config, num_steps),
-            loss=NegativeLogLikelihood(),
-            steps_per_execution=runtime.steps_per_execution,
-            jit_compile=runtime.jit_compile,  # pyright: ignore[reportArgumentType]
-        )
+    workers = Workers(strategy)
+    best = directory / "best.weights.h5"
+    done = workers.on_chief(result.exists)
+    if not done:
+        workers.on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
+        with strategy.scope():
+            model = FlowModel(flow_config, factorization, rematerialize=runtime.rematerialize)
+            model.compile(
+                make_optimizer(config, num_steps),
+                loss=NegativeLogLikelihood(),
+                steps_per_execution=runtime.steps_per_execution,
+                jit_compile=runtime.jit_compile,  # pyright: ignore[reportArgumentType]
+            )
+            model.optimizer.build(model.trainable_variables)
+        _fit(model, data, config, num_steps, directory, best, workers)
+
+    # A plain copy: no optimizer in its file, and none of the strategy's variables.
+    final = FlowModel(flow_config, factorization)
+
+    def finish():
+        final.load_weights(best)
+        recalibrate(final, data.train, config.batch_size, config.seed)
+        temporary = result.with_name(f"unfinished_{result.name}")
+        final.save(temporary)
+        os.replace(temporary, result)
+
+    workers.on_chief(finish if not done else lambda: final.load_weights(result))
+    workers.share(final.weights)
+    return final
+
+
+def _fit(
+    model: FlowModel,
+    data: ImageData,
+    config: TrainConfig,
+    num_steps: int,
+    directory: pathlib.Path,
+    best: pathlib.Path,
+    workers: Workers,
+) -> None:
+    """Trains from the last backup to `num_steps`; leaves the weights of the best epoch in `best`."""
+    history = directory / "history.csv"
     steps_per_epoch = min(config.steps_per_epoch, num_steps)
     resume = Resume(os.fspath(directory / "backup"))
-    step = resume.restore(model)
+    step = workers.on_chief(lambda: resume.restore(model))
+    if step:
+        workers.share([*model.weights, *model.optimizer.variables])
     epoch = -(-step // steps_per_epoch)
-    best_before = _forget_epochs_from(epoch, history)
-    if step < num_steps:
-        model.fit(
-            training_batches(data.train, config.batch_size, config.seed, step, config.flip),
-            epochs=-(-num_steps // steps_per_epoch),
-            initial_epoch=epoch,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,
-            validation_data=evaluation_batches(data.validation, config.batch_size),
-            callbacks=[
-                StopAtNonFinite(model.part_names),
-                StopAtStep(num_steps),
-                TrainingProgress(config.batch_size),
-                keras.callbacks.TensorBoard(
-                    os.fspath(directory / "tensorboard"), write_graph=False
-                ),
-                keras.callbacks.ModelCheckpoint(
-                    os.fspath(best),
-                    monitor="val_bits_per_dim",
-                    mode="min",
-                    save_best_only=True,
-                    save_weights_only=True,
-                    initial_value_threshold=best_before,
-                ),
-                keras.callbacks.CSVLogger(os.fspath(history), append=True),
-                resume,  # Last: what the others write for an epoch is there when it counts as done.
-            ],
-        )
-    # A plain copy: no optimizer in the file, and none of the strategy's variables.
-    final = FlowModel(flow_config, factorization)
-    final.load_weights(best)
-    recalibrate(final, data.train, config.batch_size, config.seed)
-    temporary = result.with_name(f"unfinished_{result.name}")
-    final.save(temporary)
-    os.replace(temporary, result)
-    return final
+    best_before = workers.on_chief(lambda: _forget_epochs_from(epoch, history))
+    if step >= num_steps:
+        return
+    strategy = model.distribute_strategy
+    writers = [
+        TrainingProgress(config.batch_size, strategy.num_replicas_in_sync),
+        keras.callbacks.TensorBoard(os.fspath(directory / "tensorboard"), write_graph=False),
+        keras.callbacks.ModelCheckpoint(
+            os.fspath(best),
+            monitor="val_bits_per_dim",
+            mode="min",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=best_before,
+        ),
+        keras.callbacks.CSVLogger(os.fspath(history), append=True),
+        resume,  # Last: what the others write for an epoch is there when it counts as done.
+    ]
+    validation, validation_steps = distribute_evaluation(
+        strategy, data.validation, config.batch_size
+    )
+    batches = training_batches(data.train, config.batch_size, config.seed, step, config.flip)
+    model.fit(
+        distribute_training(strategy, batches),
+        epochs=-(-num_steps // steps_per_epoch),
+        initial_epoch=epoch,
+        steps_per_epoch=steps_per_epoch,
+        shuffle=False,
+        validation_data=validation,
+        validation_steps=validation_steps,
+        callbacks=[
+            StopAtNonFinite(model.part_names),
+            StopAtStep(num_steps),
+            # They read variables alone, which takes no other worker.
+            *(writers if workers.is_chief else []),
+        ],
+        verbose="auto" if workers.is_chief else 0,  # pyright: ignore[reportArgumentType]
+    )
 
 
 def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Optimizer:

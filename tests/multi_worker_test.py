@@ -1,0 +1,214 @@
+"""Two processes on loopback train what one does, leave one set of files, and go on after a kill."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import socket
+import time
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import commands
+import lcma_tf
+from lcma_tf.config import ConfigError
+from lcma_tf.contribution import load_contributions
+from lcma_tf.workdir import Workdir
+from lcma_tf.workers import Cluster
+
+SECONDS = 240  # For whatever is waited for, on a machine that has other things to do.
+
+
+def free_addresses(n):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{bound.getsockname()[1]}" for bound in sockets]
+
+
+class Pair:
+    """The chief and one more worker, each `python -m lcma_tf.train` with its own workdir flag."""
+
+    def __init__(self, flags, workdirs, second_flags=()):
+        cluster = {"worker": free_addresses(2)}
+        self.workers = []
+        for index, workdir in enumerate(workdirs):
+            task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+            # No GPU: two processes cannot share one, and what is compared was made on the CPU.
+            there = {"TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": "-1"}
+            more = second_flags if index else ()
+            with mock.patch.dict(os.environ, there):
+                started = commands.Started("lcma_tf.train", *flags, *more, f"--workdir={workdir}")
+            self.workers.append(started)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+    def end(self):
+        return [worker.end(SECONDS) for worker in self.workers]
+
+
+class TwoRuns:
+    """One run of two workers: the second is killed in training, then both are started again."""
+
+    def __init__(self, folder, flags):
+        self.workdir, self.elsewhere = Workdir(folder / "workdir"), folder / "elsewhere"
+        workdirs = (self.workdir.path, self.elsewhere)
+        history = self.workdir.phase("train") / "history.csv"
+        with Pair(flags, workdirs) as pair:
+            chief, second = pair.workers
+            chief.wait_until(lambda: history.exists() and len(rows(history)) >= 2, SECONDS)
+            second.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            self.broken = pair.end()
+            self.seconds_to_notice = time.monotonic() - killed
+        self.files_when_broken = commands.files(self.workdir.path)
+        with Pair(flags, workdirs) as pair:
+            self.finished = pair.end()
+
+
+def rows(history):
+    with open(history, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return commands.finished_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, one):
+    return TwoRuns(tmp_path_factory.mktemp("two_workers"), one.flags)
+
+
+def test_the_chief_ends_when_a_worker_is_killed(two):
+    chief, second = two.broken
+    assert second.code == -signal.SIGKILL
+    assert chief.code not in (0, None)
+    assert two.seconds_to_notice < 120
+    assert "train/backup/latest.weights.h5" in two.files_when_broken
+    assert "model.keras" not in two.files_when_broken
+
+
+def test_the_same_commands_go_on(two):
+    chief, second = two.finished
+    assert (chief.code, second.code) == (0, 0), chief.err + second.err
+    assert "pretrain: " not in chief.out and "Epoch 1/11" not in chief.out
+    assert "Epoch 11/11" in chief.out and "images/s per replica" in chief.out
+
+
+def test_the_others_write_and_say_nothing(two):
+    assert not two.elsewhere.exists()
+    for ended in (two.broken[1], two.finished[1]):
+        assert "[lcma_tf]" not in ended.out and "Epoch" not in ended.out
+
+
+def test_they_leave_the_files_of_one_process(two, one):
+    ours, theirs = (
+        {name for name in commands.files(path) if "events.out" not in name}
+        for path in (two.workdir.path, one.workdir)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(("phase", "num_epochs"), [("pretrain", 8), ("train", 11)])
+def test_the_losses_are_those_of_one_process(two, one, phase, num_epochs):
+    ours, theirs = (
+        rows(workdir.phase(phase) / "history.csv")
+        for workdir in (two.workdir, Workdir(one.workdir))
+    )
+    assert len(ours) == len(theirs) == num_epochs
+    for name in theirs[0]:
+        # The parts are differences of large numbers, and drift further apart than their sum.
+        tolerance = 1e-3 if "bits_per_dim" in name else 5e-3
+        np.testing.assert_allclose(
+            [float(row[name]) for row in ours],
+            [float(row[name]) for row in theirs],
+            rtol=tolerance,
+            atol=tolerance,
+            err_msg=name,
+        )
+
+
+def test_they_decide_the_same(two, one):
+    theirs = Workdir(one.workdir)
+    assert lcma_tf.Factorization.load(two.workdir.factorization) == lcma_tf.Factorization.load(
+        theirs.factorization
+    )
+    for our, their in zip(
+        load_contributions(two.workdir.contributions),
+        load_contributions(theirs.contributions),
+        strict=True,
+    ):
+        np.testing.assert_allclose(our, their, rtol=1e-3, atol=1e-3)
+
+
+def test_they_end_with_the_same_flow(two, one):
+    ours, theirs = (lcma_tf.load(path).get_weights() for path in (two.workdir.path, one.workdir))
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our, their, rtol=1e-2, atol=1e-2)
+    ours, theirs = (json.loads(w.metrics.read_text()) for w in (two.workdir, Workdir(one.workdir)))
+    for name in ("test_bits_per_dim", "validation_bits_per_dim"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3)
+    for name in ("split_rule", "num_parameters", "exact_reconstructions", "pretrain_steps"):
+        assert ours[name] == theirs[name]
+
+
+def test_other_flags_on_another_host_are_refused(one, tmp_path):
+    workdirs = (tmp_path / "new", tmp_path / "elsewhere")
+    with Pair(one.flags, workdirs, second_flags=["--train_steps=40"]) as pair:
+        chief, second = pair.end()
+    assert (chief.code, second.code) == (1, 1), chief.err + second.err
+    assert "Flags and data must be the same on all 2 workers" in chief.err
+    assert "train_steps=41 on the chief and 40 here" in second.err
+    assert list(tmp_path.iterdir()) == []
+
+
+CLUSTER = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+
+
+@pytest.mark.parametrize(
+    ("tf_config", "expected"),
+    [
+        ("", Cluster(1, 0)),
+        ("{}", Cluster(1, 0)),
+        ({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}, Cluster(1, 0)),
+        ({"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, Cluster(3, 0)),
+        ({"cluster": CLUSTER, "task": {"type": "worker", "index": 1}}, Cluster(3, 2)),
+        ({"cluster": CLUSTER, "task": {"type": "worker", "index": "0"}}, Cluster(3, 1)),
+    ],
+)
+def test_tf_config_tells_who_is_who(tf_config, expected, monkeypatch):
+    text = tf_config if isinstance(tf_config, str) else json.dumps(tf_config)
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert Cluster.from_environment() == expected
+
+
+@pytest.mark.parametrize(
+    ("tf_config", "message"),
+    [
+        ("{", "`TF_CONFIG` must be JSON with `cluster`.*; got '{'"),
+        ("[]", "`TF_CONFIG` must be JSON with `cluster`"),
+        ('{"cluster": {"worker": 2}}', "`TF_CONFIG` must be JSON with `cluster`"),
+        ({"cluster": {**CLUSTER, "ps": ["d:1"]}}, "must list tasks of type worker.*; got ps"),
+        ({"cluster": {"chief": ["a:1", "b:1"]}}, "at most one chief; got several chiefs"),
+        ({"cluster": CLUSTER}, "must name a `task` that its `cluster` lists; got {} and 3 tasks"),
+        ({"cluster": CLUSTER, "task": {"type": "worker", "index": 2}}, "must name a `task`"),
+    ],
+)
+def test_a_wrong_tf_config_is_refused(tf_config, message, monkeypatch):
+    text = tf_config if isinstance(tf_config, str) else json.dumps(tf_config)
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ConfigError, match=message):
+        Cluster.from_environment()
