@@ -1,0 +1,129 @@
+"""The folder of a study: what lies where, whose it is, and what its finished runs found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lcma_tf import pictures
+from lcma_tf.callbacks import read_history
+from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
+from lcma_tf.study.config import Arm, StudyConfig
+from lcma_tf.workdir import Workdir, WorkdirError, write_json
+
+__all__ = ["StudyFolder", "is_finished", "validation_curve"]
+
+# What a run of a study has for itself.
+_OF_A_RUN = {"flow": ("seed",), "train": ("seed", "split_rule", "factorization_path")}
+
+
+class StudyFolder(Workdir):
+    """Paths of one study: its own description and, below it, ordinary workdirs of runs.
+
+    A study is described by `study.json` where a run has `config.json`, so that neither passes for the
+    other. Nothing is made before `claim_study`.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        WorkdirError: `path` is empty.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        super().__init__(path)
+        self.config = self.path / "study.json"
+
+    def run(self, arm: Arm, seed: int) -> Workdir:
+        """The workdir of one run, as `run_experiment` takes it."""
+        return Workdir(self.path / f"seed_{seed}" / str(arm))
+
+    def pretraining(self, seed: int) -> Workdir:
+        """The workdir of the pretraining that the rules of one seed share."""
+        return Workdir(self.path / f"seed_{seed}" / "pretraining")
+
+    def joined(self, study: StudyConfig, flow: FlowConfig, train: TrainConfig) -> StudyConfig:
+        """`study` with what the folder has already, if that is a study of the same configs.
+
+        Raises:
+            WorkdirError: it is not, or cannot be read.
+        """
+        self.check(*_common(flow, train))
+        stored = self._read_json().get("study")
+        if stored is None:
+            return study
+        try:
+            return StudyConfig.from_dict(stored).joined(study)
+        except (ConfigError, TypeError) as error:
+            raise WorkdirError(
+                f"`workdir` must be a study's, with a readable {self.config.name}; "
+                f"got {str(self.path)!r}: {error}"
+            ) from error
+
+    def claim_study(
+        self, study: StudyConfig, flow: FlowConfig, train: TrainConfig, command: str
+    ) -> None:
+        """Makes the folder and writes into it what the study is, and by which commands.
+
+        Raises:
+            WorkdirError: the file system refuses.
+        """
+        self.claim(*_common(flow, train))
+        values = self._read_json()
+        for part, names in _OF_A_RUN.items():
+            values[part] = {k: v for k, v in values[part].items() if k not in names}
+        commands = dict.fromkeys([*values.get("commands", []), *filter(None, [command])])
+        values |= {"study": study.to_dict(), "commands": list(commands)}
+        write_json(self.config, values)
+
+    def commands(self) -> list[str]:
+        """The different commands that the study was run with, in order."""
+        return self._read_json().get("commands", [])
+
+    def results(self, study: StudyConfig, train: TrainConfig) -> dict[Arm, dict[int, Any]]:
+        """The metrics of the finished runs: arm -> seed -> `metrics.json`; no arm is left out."""
+        return {
+            arm: {
+                seed: self.run(arm, seed).read_metrics()
+                for seed in study.seeds
+                if is_finished(self.run(arm, seed))
+            }
+            for arm in study.arms(train)
+        }
+
+    def _read_json(self) -> dict[str, Any]:
+        # Its readability was seen to by `check`.
+        return json.loads(self.config.read_text()) if self.config.exists() else {}
+
+
+def is_finished(workdir: Workdir) -> bool:
+    """Whether nothing is left to do of the run, and its score is a number."""
+    is_done = (workdir.path / pictures.LAST).exists()
+    return is_done and math.isfinite(workdir.read_metrics().get("test_bits_per_dim", math.nan))
+
+
+def validation_curve(workdir: Workdir) -> Mapping[str, np.ndarray]:
+    """`step` and `val_bits_per_dim` of a run's training, one entry an epoch."""
+    rows = read_history(workdir.phase("train") / "history.csv")
+    _, config = workdir.read_configs()
+    per_epoch = min(config.steps_per_epoch, config.train_steps)
+    epochs = np.array([row["epoch"] for row in rows])
+    return {
+        "step": np.minimum((epochs + 1) * per_epoch, config.train_steps),
+        "val_bits_per_dim": np.array([row["val_bits_per_dim"] for row in rows]),
+    }
+
+
+def _common(flow: FlowConfig, train: TrainConfig) -> tuple[FlowConfig, TrainConfig]:
+    """The configs with the defaults where each run has its own, so that studies can be compared."""
+    of_flow, of_train = (
+        {name: getattr(config, name) for name in _OF_A_RUN[part]}  # A field's default.
+        for part, config in (("flow", FlowConfig), ("train", TrainConfig))
+    )
+    return dataclasses.replace(flow, **of_flow), dataclasses.replace(train, **of_train)
