@@ -86,6 +86,9 @@ def model_card(
         f"{config.num_residual_blocks} residual blocks",
         "split rule": model.factorization.rule,
         "parameters": f"{model.num_parameters:,}",
+        "pixels in training": "real-valued: scores are log-densities of x + u, no bounds of a code"
+        if config.real_valued
+        else "8-bit",
         "pixel transform": f"{config.pixel_transform}, alpha {config.alpha}",
         "noise of scores": f"seed {settings['noise_seed']}, "
         f"{settings['num_importance_samples']} draw(s)",

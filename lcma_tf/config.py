@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any, Self
 
 from lcma_tf.factorization import SPLIT_RULES
 
-__all__ = ["MAX_SEED", "ConfigError", "FlowConfig", "TrainConfig", "require"]
+__all__ = ["MAX_SEED", "RESAMPLERS", "ConfigError", "FlowConfig", "TrainConfig", "require"]
 
 MAX_SEED = 2**30  # Seeds are int32, and the noise of batch b is that of seed + b.
+RESAMPLERS = ("antialias", "program")  # What each does: `lcma_tf.data.resample`.
 
 
 class ConfigError(ValueError):
@@ -41,6 +43,15 @@ def _require_ints(config: Any, minimum: int, *names: str) -> None:
 def _require_seed(config: Any) -> None:
     _require_ints(config, 0, "seed")
     require(config.seed <= MAX_SEED, "seed", f"at most {MAX_SEED}", config.seed)
+
+
+def _set_shape(config: Any, name: str) -> None:
+    """Checks an image shape; a list, as JSON has it, becomes a tuple."""
+    shape = getattr(config, name)
+    fits = isinstance(shape, tuple | list) and len(shape) == 3
+    fits = fits and all(_is_int(size) and size >= 1 for size in shape)
+    require(fits, name, "(height, width, channels), all positive integers", shape)
+    object.__setattr__(config, name, tuple(shape))
 
 
 class _DictConfig:
@@ -83,6 +94,10 @@ class FlowConfig(_DictConfig):
         mixed_precision: training computes convolutions and feature maps inside the conditioners in
             bfloat16, with float32 weights; densities, shifts and scales stay float32. Scores, samples
             and latents are float32 throughout: `decode(encode(x))` is x.
+        real_valued: pixels are real numbers in [0, 255], as a resampler makes them, instead of uint8.
+            Scores are then log-densities of x + u, which bound no log-probability of 8-bit images.
+        original_shape: `(h, w, C)` of the picture inside images that were padded with zeros: bits/dim
+            are those of its dimensions; None = the whole image.
         seed: initial weights and training noise.
 
     Raises:
@@ -99,14 +114,17 @@ class FlowConfig(_DictConfig):
     batch_norm_moments: str = "changed"
     weight_scale_l2: float = 5e-5
     mixed_precision: bool = False
+    real_valued: bool = False
+    original_shape: tuple[int, ...] | None = None
     seed: int = 0
 
     def __post_init__(self):
-        shape = self.image_shape
-        fits = isinstance(shape, tuple | list) and len(shape) == 3
-        fits = fits and all(_is_int(size) and size >= 1 for size in shape)
-        require(fits, "image_shape", "(height, width, channels), all positive integers", shape)
-        object.__setattr__(self, "image_shape", tuple(shape))
+        _set_shape(self, "image_shape")
+        if self.original_shape is not None:
+            _set_shape(self, "original_shape")
+            inside = all(map(operator.le, self.original_shape, self.image_shape))
+            rule = f"within image_shape={self.image_shape}"
+            require(inside, "original_shape", rule, self.original_shape)
         _require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
         _require_seed(self)
         require(self.flow in ("realnvp",), "flow", "'realnvp'", self.flow)
@@ -138,13 +156,14 @@ class FlowConfig(_DictConfig):
             "a finite number >= 0",
             self.weight_scale_l2,
         )
-        is_bool = isinstance(self.mixed_precision, bool)
-        require(is_bool, "mixed_precision", "True or False", self.mixed_precision)
+        for name in ("mixed_precision", "real_valued"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), name, "True or False", value)
 
     @property
     def num_dimensions(self) -> int:
-        """H * W * C: what bits/dim divides by."""
-        return math.prod(self.image_shape)
+        """H * W * C without padding: what bits/dim divides by."""
+        return math.prod(self.original_shape or self.image_shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +173,9 @@ class TrainConfig(_DictConfig):
     Args:
         dataset: name of the data set (`lcma_tf.data`).
         data_dir: where it is, or is prepared; None = the default of its source.
-        image_size: side to which an image folder is cropped and resized; None = as it is.
+        image_size: side to which pictures are cropped and resized; None = as they are.
+        resampler: how `celeb_a` is resized: `antialias` (8-bit) or `program` (real-valued).
+        pad_to: side to which images are padded with zeros on all sides; None = not.
         split_rule: one of `lcma_tf.factorization.SPLIT_RULES`.
         factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
         train_steps: optimizer steps of the training.
@@ -175,6 +196,8 @@ class TrainConfig(_DictConfig):
     dataset: str = "photo_patches"
     data_dir: str | None = None
     image_size: int | None = None
+    resampler: str = "antialias"
+    pad_to: int | None = None
     split_rule: str = "lcma"
     factorization_path: str | None = None
     train_steps: int = 10_000
@@ -195,12 +218,14 @@ class TrainConfig(_DictConfig):
         _require_ints(self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch")
         _require_ints(self, 0, "warmup_steps")
         _require_seed(self)
-        if self.image_size is not None:
-            _require_ints(self, 1, "image_size")
+        for name in ("image_size", "pad_to"):
+            if getattr(self, name) is not None:
+                _require_ints(self, 1, name)
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
             require(_is_finite(value) and value > 0, name, "a finite number > 0", value)
         for name, allowed in (
+            ("resampler", RESAMPLERS),
             ("split_rule", SPLIT_RULES),
             ("learning_rate_schedule", ("constant", "cosine")),
         ):
@@ -214,3 +239,8 @@ class TrainConfig(_DictConfig):
                 f"less than {name}={steps}",
                 self.warmup_steps,
             )
+
+    def data_options(self) -> dict[str, Any]:
+        """The arguments of `lcma_tf.data.load`."""
+        names = ("data_dir", "image_size", "resampler", "pad_to")
+        return {"name": self.dataset, **{name: getattr(self, name) for name in names}}

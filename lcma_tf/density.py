@@ -25,8 +25,9 @@ class ImageDensity:
     """Public methods of a flow with its pixel transform and a standard normal base.
 
     Each is compiled once for any batch size and is a function of the current weights. Images are uint8
-    `[N, H, W, C]`, latents float `[N, H, W, C]` in the same coordinates, densities nats per image over
-    pixels in (0, 256). A mixin: its owner calls `set_flow`.
+    `[N, H, W, C]` (or float32 0..255, where `config.real_valued`), latents float `[N, H, W, C]` in the
+    same coordinates, densities nats per image over pixels in (0, 256). A mixin: its owner calls
+    `set_flow`.
     """
 
     config: FlowConfig
@@ -45,7 +46,8 @@ class ImageDensity:
         self.distribution = tfd.TransformedDistribution(
             self._base, ImageChain([self._pixels, flow], shape, name="flow")
         )
-        images = tf.TensorSpec([None, *shape], tf.uint8)
+        self._pixel_type = tf.float32 if config.real_valued else tf.uint8
+        images = tf.TensorSpec([None, *shape], self._pixel_type)
         latents = tf.TensorSpec([None, *shape], dtype)
         integer = tf.TensorSpec([], tf.int32)
         self._log_prob_function = _compiled(self._log_prob, images, integer)
@@ -211,13 +213,15 @@ class ImageDensity:
 
     def _checked_images(self, images):
         images = tf.convert_to_tensor(images)
-        if images.dtype != tf.uint8:
+        if images.dtype != tf.uint8 and not (self.config.real_valued and images.dtype.is_floating):
+            # Floats are refused where they are not asked for: most have another range than 0..255.
+            also = ", or floats 0..255" if self.config.real_valued else ""
             raise ValueError(
-                "`images` must be uint8 pixels 0..255 (noise is added by the model); "
+                f"`images` must be uint8 pixels 0..255{also} (noise is added by the model); "
                 f"got dtype {images.dtype.name}."
             )
         self._check_shape("images", images)
-        return images
+        return tf.cast(images, self._pixel_type)
 
     def _check_shape(self, name, tensor):
         if not tensor.shape.is_compatible_with([None, *self.config.image_shape]):

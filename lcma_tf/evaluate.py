@@ -1,4 +1,6 @@
-"""`python -m lcma_tf.evaluate`: bits/dim of a finished run over a whole split."""
+"""`python -m lcma_tf.evaluate`: bits/dim of a finished run over a whole split, and its parts."""
+
+import dataclasses
 
 import numpy as np
 
@@ -11,33 +13,54 @@ def main() -> None:
         value: int | None = getattr(flags, name)
         cli.require(value is None or value >= 1, name, "at least 1", value)
     from lcma_tf import data
-    from lcma_tf.evaluation import bits_per_dim_of_split
+    from lcma_tf.evaluation import (
+        bits_per_dim_of_split,
+        bits_per_dim_parts_of_split,
+        standard_error,
+    )
     from lcma_tf.model import load
     from lcma_tf.workdir import Workdir
 
     _, config = Workdir(flags.workdir).read_configs()
     model = load(flags.workdir).frozen()
-    images = data.load(
-        flags.dataset or config.dataset, flags.data_dir or config.data_dir, config.image_size
-    )
+    given = {name: getattr(flags, name) for name in ("dataset", "data_dir") if getattr(flags, name)}
+    images = data.load(**dataclasses.replace(config, **given).data_options())
     cli.require(
         images.image_shape == model.config.image_shape,
         "dataset",
         f"one of images of shape {model.config.image_shape}",
         images.image_shape,
     )
-    scores = bits_per_dim_of_split(
-        model,
-        getattr(images, flags.split),
-        flags.batch_size or config.batch_size,
-        config.seed if flags.seed is None else flags.seed,
-        flags.num_importance_samples,
+    cli.require(
+        model.config.real_valued or not images.is_real_valued,
+        "dataset",
+        "one of 8-bit images, as the run's is",
+        f"{images.name}, real-valued",
     )
-    error = f" +- {scores.std(ddof=1) / np.sqrt(len(scores)):.4f}" if len(scores) > 1 else ""
-    print(
-        f"{images.name} {flags.split}: {scores.mean():.4f}{error} bits/dim "
-        f"({len(scores)} images, {flags.num_importance_samples} noise draws each)"
-    )
+    split = getattr(images, flags.split)
+    batch_size = flags.batch_size or config.batch_size
+    seed = config.seed if flags.seed is None else flags.seed
+    num_dimensions = images.num_original_dimensions
+
+    print(f"{images.name}: {images.description}")
+
+    def show(scores: np.ndarray, num_draws: int) -> None:
+        error = standard_error(scores)
+        print(
+            f"{images.name} {flags.split}: {scores.mean():.4f}"
+            f"{'' if error is None else f' +- {error:.4f}'} bits/dim "
+            f"({len(scores)} images, {num_draws} noise draw{'s' * (num_draws > 1)} each)"
+        )
+
+    parts = bits_per_dim_parts_of_split(model, split, batch_size, seed, num_dimensions)
+    show(np.sum(list(parts.values()), axis=0), 1)
+    print("  = " + " ".join(f"{part.mean():+.4f} {name}" for name, part in parts.items()))
+    if flags.num_importance_samples > 1:
+        draws = flags.num_importance_samples
+        show(
+            bits_per_dim_of_split(model, split, batch_size, seed, draws, num_dimensions),
+            draws,
+        )
 
 
 if __name__ == "__main__":

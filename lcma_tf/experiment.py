@@ -6,7 +6,9 @@ there is not run again. So a run that was stopped anywhere goes on where it was.
 
 from __future__ import annotations
 
+import functools
 import time
+import zlib
 from typing import Any
 
 import numpy as np
@@ -15,18 +17,26 @@ from lcma_tf import data as data_lib
 from lcma_tf import pictures
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.contribution import average_contributions, load_contributions, save_contributions
-from lcma_tf.data import ImageData
+from lcma_tf.data import ImageData, without_padding
+from lcma_tf.data.image_data import SPLITS
 from lcma_tf.density import ImageDensity
 from lcma_tf.devices import RuntimeConfig, make_strategy
-from lcma_tf.evaluation import bits_per_dim_of_split, count_exact_reconstructions
+from lcma_tf.evaluation import (
+    bits_per_dim_of_split,
+    count_exact_reconstructions,
+    standard_error,
+)
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
+from lcma_tf.model import FlowModel
 from lcma_tf.training import train_flow
 from lcma_tf.workdir import Workdir, write_json
+from lcma_tf.workers import Workers
 
-__all__ = ["run_experiment"]
+__all__ = ["agreement_with_realnvp", "pretrain", "run_experiment", "say"]
 
 _MAX_CODEC_IMAGES = 2_000  # Lossless WebP takes some 20 ms an image.
 _MAX_RECONSTRUCTIONS = 1_000
+_MAX_COMPARED = 1_000  # Images of each split that workers compare.
 
 
 def run_experiment(
@@ -38,22 +48,23 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`.
 
+    With several workers (`lcma_tf.workers`) all call this; `workdir` is the chief's, and the others need
+    none.
+
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
         NonFiniteError: training left the finite numbers.
+        WorkerError: the chief failed.
     """
-    workdir.check(flow_config, config)
     data_lib.check_training_batches(data.train, config.batch_size)
     runtime.check_fits(config)
-    make_strategy(runtime.num_devices, config.batch_size)
-    given = None
-    if config.factorization_path is not None:
-        given = Factorization.load(config.factorization_path)
-        given.check_fits(flow_config.image_shape, flow_config.num_scales)
-    workdir.claim(flow_config, config)
+    workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
+    workers.check_equal(_description(flow_config, config, data, runtime))
+    workers.on_chief(lambda: _begin(flow_config, config, data, workdir))
 
-    factorization = _decide(flow_config, config, data, workdir, runtime, given)
-    _say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
+    factorization = _decide(flow_config, config, data, workdir, runtime, workers)
+    if workers.is_chief:
+        say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
     model = train_flow(
         flow_config,
         factorization,
@@ -64,45 +75,105 @@ def run_experiment(
         workdir.model,
         runtime,
     )
+    return workers.on_chief(lambda: _finish(model, config, data, workdir))
+
+
+def _description(flow_config, config, data, runtime) -> dict[str, Any]:
+    """What the workers of one run must have in common, by name."""
+    own = ("data_dir", "factorization_path")  # Where files are on this host.
+    shared = {name: value for name, value in config.to_dict().items() if name not in own}
+    pixels = [getattr(data, split)[:_MAX_COMPARED].tobytes() for split in SPLITS]
+    return {
+        **flow_config.to_dict(),
+        **shared,
+        "steps_per_execution": runtime.steps_per_execution,
+        "number of images": [len(getattr(data, split)) for split in SPLITS],
+        "checksum of the first images": [zlib.crc32(images) for images in pixels],
+    }
+
+
+def _begin(flow_config, config, data, workdir) -> None:
+    workdir.check(flow_config, config)
+    if config.factorization_path is not None:
+        given = Factorization.load(config.factorization_path)
+        given.check_fits(flow_config.image_shape, flow_config.num_scales)
+    workdir.claim(flow_config, config)
+    counts = " / ".join(f"{len(getattr(data, split)):,}" for split in SPLITS)
+    say(f"data: {data.name}, {counts} images for {', '.join(SPLITS)}. {data.description}".strip())
+
+
+def _finish(model: FlowModel, config, data, workdir) -> dict[str, Any]:
+    """Evaluates and draws what is not there yet; returns the metrics."""
     flow = model.frozen()
     metrics = workdir.read_metrics()
     if not metrics:
-        _say("evaluate")
-        metrics = _evaluate(flow, config, data, factorization, workdir)
+        say("evaluate")
+        metrics = _evaluate(flow, config, data, model.factorization, workdir)
         metrics["num_parameters"] = model.num_parameters
         write_json(workdir.metrics, metrics)
     if not (workdir.path / pictures.LAST).exists():
-        _say("draw")
-        pictures.draw_run(flow, factorization, data, workdir, metrics)
+        say("draw")
+        pictures.draw_run(flow, model.factorization, data, workdir, metrics)
     return metrics
 
 
-def _decide(flow_config, config, data, workdir, runtime, given) -> Factorization:
+def _decide(flow_config, config, data, workdir, runtime, workers) -> Factorization:
     """The factorization of the run: the one it has, the one it was given, or one decided now."""
-    if workdir.factorization.exists():
-        return Factorization.load(workdir.factorization)
-    factorization = given
-    if factorization is None:
-        contributions = None
-        if needs_contributions(config.split_rule):
-            contributions = _pretrain(flow_config, config, data, workdir, runtime)
-        factorization = decide_factorization(
-            config.split_rule,
-            image_shape=flow_config.image_shape,
-            num_scales=flow_config.num_scales,
-            contributions=contributions,
-            seed=config.seed,
-        )
-    factorization.save(workdir.factorization)
-    for scale, share in enumerate(agreement_with_realnvp(factorization), start=1):
-        _say(f"mask_{scale} agrees with the static 'realnvp' mask on {share:.1%} of dimensions")
-    return factorization
+    if not workers.on_chief(workdir.factorization.exists):
+        given = config.factorization_path
+        pretrains = given is None and needs_contributions(config.split_rule)
+        if pretrains:
+            _pretrain(flow_config, config, data, workdir, runtime, workers)
+
+        def decide():
+            factorization = (
+                Factorization.load(given)
+                if given is not None
+                else decide_factorization(
+                    config.split_rule,
+                    image_shape=flow_config.image_shape,
+                    num_scales=flow_config.num_scales,
+                    contributions=load_contributions(workdir.contributions) if pretrains else None,
+                    seed=config.seed,
+                )
+            )
+            factorization.save(workdir.factorization)
+            for scale, share in enumerate(agreement_with_realnvp(factorization), start=1):
+                say(
+                    f"mask_{scale} agrees with the static 'realnvp' mask on {share:.1%} of dimensions"
+                )
+
+        workers.on_chief(decide)
+    found = workers.on_chief(lambda: Factorization.load(workdir.factorization).to_dict())
+    return Factorization.from_dict(found)
 
 
-def _pretrain(flow_config, config, data, workdir, runtime) -> list[np.ndarray]:
-    if workdir.contributions.exists():
-        return load_contributions(workdir.contributions)
-    _say(f"pretrain: {config.pretrain_steps} steps without multi-scale")
+def pretrain(
+    flow_config: FlowConfig,
+    config: TrainConfig,
+    data: ImageData,
+    workdir: Workdir,
+    runtime: RuntimeConfig,
+) -> list[np.ndarray]:
+    """The contributions of every flow layer (`average_contributions`), from a flow without splits.
+
+    What is in `workdir` already is not made again. The rule and the steps of the training that is to
+    follow have no part in it. For one worker: `run_experiment` is for several.
+
+    Raises:
+        NonFiniteError: training left the finite numbers.
+    """
+    workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
+    _pretrain(flow_config, config, data, workdir, runtime, workers)
+    return load_contributions(workdir.contributions)
+
+
+def _pretrain(flow_config, config, data, workdir, runtime, workers) -> None:
+    """Leaves `workdir.contributions` on the chief."""
+    if workers.on_chief(workdir.contributions.exists):
+        return
+    if workers.is_chief:
+        say(f"pretrain: {config.pretrain_steps} steps without multi-scale")
     directory = workdir.phase("pretrain")
     model = train_flow(
         flow_config,
@@ -114,10 +185,13 @@ def _pretrain(flow_config, config, data, workdir, runtime) -> list[np.ndarray]:
         directory / "model.keras",
         runtime,
     )
-    _say("average the log-det terms over the training set")
-    contributions = average_contributions(model, data.train, config.batch_size, config.seed)
-    save_contributions(workdir.contributions, contributions)
-    return contributions
+
+    def average():
+        say("average the log-det terms over the training set")
+        contributions = average_contributions(model, data.train, config.batch_size, config.seed)
+        save_contributions(workdir.contributions, contributions)
+
+    workers.on_chief(average)
 
 
 def agreement_with_realnvp(factorization: Factorization) -> tuple[float, ...]:
@@ -143,38 +217,45 @@ def _evaluate(
     validation = bits_per_dim_of_split(flow, data.validation, config.batch_size, config.seed)
     splits = (data.test, data.validation, data.train)
     originals = np.concatenate([s[:_MAX_RECONSTRUCTIONS] for s in splits])[:_MAX_RECONSTRUCTIONS]
-    coded = data.test[:_MAX_CODEC_IMAGES]
     pretrained = workdir.contributions.exists()
     metrics = {
         "test_bits_per_dim": float(scores.mean()),
-        "test_bits_per_dim_standard_error": float(scores.std(ddof=1) / np.sqrt(len(scores)))
-        if len(scores) > 1
-        else None,
+        "test_bits_per_dim_standard_error": standard_error(scores),
         "validation_bits_per_dim": float(validation.mean()),
-        "png_bits_per_dim": None,
-        "webp_bits_per_dim": None,
-        "codec_images": len(coded),
+        **_codec_bits_per_dim(data),
         "split_rule": factorization.rule,
         "seed": config.seed,
         "steps": config.train_steps,
         "pretrain_steps": config.pretrain_steps if pretrained else 0,
         "dataset": config.dataset,
+        "dataset_description": data.description,
         "jpeg_method": data.jpeg_method,
         "test_images": len(data.test),
+        "num_dimensions": flow.config.num_dimensions,
         "mask_agreement_with_realnvp": list(agreement_with_realnvp(factorization)),
         "exact_reconstructions": count_exact_reconstructions(flow, originals, config.batch_size),
         "reconstructed_images": len(originals),
         "scoring_images_per_second": len(scores) / seconds,
     }
-    if data.image_shape[-1] in (1, 3):
-        for codec in ("png", "webp"):
-            metrics[f"{codec}_bits_per_dim"] = data_lib.codec_bits_per_dim(coded, codec)
     for name in ("test", "validation", "png", "webp"):
         value = metrics[f"{name}_bits_per_dim"]
         if value is not None:
-            _say(f"{name}: {value:.4f} bits/dim")
+            say(f"{name}: {value:.4f} bits/dim")
     return metrics
 
 
-def _say(line: str) -> None:
+@functools.lru_cache(maxsize=1)  # A study scores one data set, the same object, many times.
+def _codec_bits_per_dim(data: ImageData) -> dict[str, Any]:
+    """What lossless codecs make of the first test images; None for what a picture file cannot hold."""
+    coded = without_padding(data.test[:_MAX_CODEC_IMAGES], data.original_shape)
+    is_picture = data.image_shape[-1] in (1, 3) and not data.is_real_valued
+    figures = {
+        f"{codec}_bits_per_dim": data_lib.codec_bits_per_dim(coded, codec) if is_picture else None
+        for codec in ("png", "webp")
+    }
+    return {**figures, "codec_images": len(coded)}
+
+
+def say(line: str) -> None:
+    """One line about what the run does, among the progress bars."""
     print(f"[lcma_tf] {line}", flush=True)

@@ -11,17 +11,21 @@ from typing import Any
 
 from absl import flags
 
-from lcma_tf.config import MAX_SEED, FlowConfig, TrainConfig
+from lcma_tf.config import MAX_SEED, RESAMPLERS, FlowConfig, TrainConfig, require
 from lcma_tf.factorization import SPLIT_RULES
+from lcma_tf.study.config import COMPARED_RULES, StudyConfig
 
 __all__ = [
     "FLAGS",
     "check_flow_flags",
+    "define_ablation_flags",
     "define_evaluate_flags",
     "define_export_flags",
     "define_sample_flags",
     "define_train_flags",
     "flow_config",
+    "runtime_options",
+    "study_config",
     "train_config",
 ]
 
@@ -37,9 +41,12 @@ _HELP = {
     "batch_norm_moments": "in-flow batch norm over the changed half or over all positions",
     "weight_scale_l2": "L2 coefficient on the weight-norm magnitudes, in nats per image",
     "mixed_precision": "train with bfloat16 inside the conditioners; all else stays float32",
-    "dataset": "photo_patches, npz:PATH, image_folder:PATH, or a TensorFlow Datasets name",
-    "data_dir": "where the data set is, or is prepared",
-    "image_size": "side to which the pictures of an image folder are brought",
+    "dataset": "photo_patches, npz:PATH, image_folder:PATH, cifar10, downsampled_imagenet/32x32, "
+    "imagenet_resized/32x32, celeb_a, mnist, fashion_mnist or another TensorFlow Datasets name",
+    "data_dir": "where the data set's archives are, or TensorFlow Datasets prepares it",
+    "image_size": "side to which pictures are cropped and resized",
+    "resampler": "how celeb_a is resized: to 8 bits, or as the RealNVP program did, to real numbers",
+    "pad_to": "side to which images are padded with zeros; bits/dim are those of the pixels inside",
     "split_rule": "which dimensions go on at each scale",
     "factorization_path": "a saved factorization to use instead of pretraining",
     "train_steps": "optimizer steps of the training",
@@ -57,6 +64,7 @@ _CHOICES = {
     "flow": ("realnvp",),
     "pixel_transform": ("two_sided", "one_sided"),
     "batch_norm_moments": ("changed", "all"),
+    "resampler": RESAMPLERS,
     "split_rule": SPLIT_RULES,
     "learning_rate_schedule": ("constant", "cosine"),
 }
@@ -73,6 +81,24 @@ def define_train_flags() -> None:
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
     flags.DEFINE_bool("rematerialize", False, "train in less memory, with longer steps")
+    _show_in_help()
+
+
+def define_ablation_flags() -> None:
+    """The flags of `lcma_tf.ablation`: those of `lcma_tf.train`, and what is compared."""
+    define_train_flags()
+    FLAGS["workdir"].help = "folder of the study: made, gone on with, or added to"
+    for name, many in (("split_rule", "split_rules"), ("seed", "seeds")):
+        FLAGS[name].help = f"not read: a study has --{many}"  # The flag files of runs have it.
+    default = StudyConfig()
+    rules, seeds = default.split_rules, map(str, default.seeds)
+    flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(COMPARED_RULES)}")
+    flags.DEFINE_list("seeds", list(seeds), "each rule is run with each; at least two for a test")
+    flags.DEFINE_bool(
+        "equal_compute",
+        default.equal_compute,
+        "also run the rules without a pretraining for train_steps + pretrain_steps",
+    )
     _show_in_help()
 
 
@@ -116,9 +142,9 @@ def define_export_flags() -> None:
     _show_in_help()
 
 
-def flow_config(image_shape: tuple[int, ...]) -> FlowConfig:
-    """The flow that the flags describe, for images of this shape."""
-    return FlowConfig(image_shape=image_shape, **_values(FlowConfig))
+def flow_config(**of_images: Any) -> FlowConfig:
+    """The flow that the flags describe, for such images (`ImageData.flow_options`)."""
+    return FlowConfig(**of_images, **_values(FlowConfig))
 
 
 def check_flow_flags() -> None:
@@ -129,6 +155,21 @@ def check_flow_flags() -> None:
 def train_config() -> TrainConfig:
     """The run that the flags describe."""
     return TrainConfig(**_values(TrainConfig))
+
+
+def study_config() -> StudyConfig:
+    """The study that the flags describe."""
+    seeds = []
+    for text in FLAGS.seeds:
+        require(text.isascii() and text.isdigit(), "seeds", "whole numbers", text)
+        seeds.append(int(text))
+    return StudyConfig(tuple(FLAGS.split_rules), tuple(seeds), FLAGS.equal_compute)
+
+
+def runtime_options() -> dict[str, Any]:
+    """The values of the flags for `lcma_tf.devices.RuntimeConfig`, by name."""
+    names = ("num_devices", "steps_per_execution", "jit_compile", "rematerialize")
+    return {name: FLAGS[name].value for name in names}
 
 
 def _values(config: type) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def draw_run(
 def _draw_images(flow: ImageDensity, images: np.ndarray, workdir: Workdir, seed: int) -> None:
     count = min(_NUM_SAMPLES, len(images))
     samples = flow.sample(count, seed).numpy()
-    plots.save_samples(workdir.path / "samples.png", samples, images[:count])
+    plots.save_samples(workdir.path / "samples.png", samples, _in_8_bits(images[:count]))
     order = np.random.default_rng(seed).permutation(len(images))
     paths = min(_NUM_PATHS, len(order) // 2)
     if paths:
@@ -62,7 +62,14 @@ def _draw_images(flow: ImageDensity, images: np.ndarray, workdir: Workdir, seed:
         plots.save_interpolation(workdir.path / "interpolation.png", between)
     originals = images[order[:10]]
     reconstructions = flow.decode(flow.encode(originals)).numpy()
-    plots.save_reconstruction(workdir.path / "reconstruction.png", originals, reconstructions)
+    plots.save_reconstruction(
+        workdir.path / "reconstruction.png", _in_8_bits(originals), reconstructions
+    )
+
+
+def _in_8_bits(images: np.ndarray) -> np.ndarray:
+    """Pictures to look at: real-valued pixels become the nearest of the 256 levels."""
+    return images if images.dtype == np.uint8 else np.rint(images).astype(np.uint8)
 
 
 def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:

@@ -45,7 +45,7 @@ def _paths(model, flags):
     from lcma_tf.workdir import Workdir
 
     _, config = Workdir(flags.workdir).read_configs()
-    test = data.load(config.dataset, config.data_dir, config.image_size).test
+    test = data.load(**config.data_options()).test
     rows = flags.num_samples if flags["num_samples"].present else 6
     rule = f"at most half the {len(test)} test images"
     cli.require(2 * rows <= len(test), "num_samples", rule, rows)

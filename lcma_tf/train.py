@@ -13,15 +13,10 @@ def main() -> None:
     from lcma_tf.experiment import run_experiment
     from lcma_tf.workdir import Workdir
 
-    runtime = RuntimeConfig(
-        flag_config.FLAGS.num_devices,
-        flag_config.FLAGS.steps_per_execution,
-        flag_config.FLAGS.jit_compile,
-        flag_config.FLAGS.rematerialize,
-    )
+    runtime = RuntimeConfig(**flag_config.runtime_options())
     make_strategy(runtime.num_devices, config.batch_size)
-    images = data.load(config.dataset, config.data_dir, config.image_size)
-    flow = flag_config.flow_config(images.image_shape)
+    images = data.load(**config.data_options())
+    flow = flag_config.flow_config(**images.flow_options())
     run_experiment(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)
 
 

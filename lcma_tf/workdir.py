@@ -50,7 +50,9 @@ class Workdir:
         if not self.path.is_dir():
             raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
         if not self.config.exists():
-            others = sorted(entry.name for entry in self.path.iterdir())
+            # A kill while the claim was written leaves a folder that is as good as empty.
+            torn = self.config.with_suffix(".tmp").name
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name != torn)
             if others:
                 raise WorkdirError(
                     "`workdir` must be new, empty or a run's; got "

@@ -23,11 +23,15 @@ REFUSED_BY_FLOW = {
     "batch_norm_moments": ["none", "", None],
     "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
     "mixed_precision": [1, "yes", None],
+    "real_valued": [1, "yes", None],
+    "original_shape": [(28, 28), (0, 28, 3), (33, 32, 3), (28, 28, 4), 28],
     "seed": [-1, *NOT_INTEGERS],
 }
 REFUSED_BY_TRAIN = {
     "dataset": [""],
     "image_size": [0, -32, 32.0, "32"],
+    "resampler": ["bilinear", "", None],
+    "pad_to": [0, -32, 32.0, "32"],
     "split_rule": ["lmca", "", None],
     "train_steps": [0, -1, *NOT_INTEGERS],
     "pretrain_steps": [0, -1, 2.0, "2"],

@@ -53,16 +53,21 @@ def side_of(name):
     return SIDES[name.partition("_")[0]]
 
 
+def shape_of(name):
+    return (side_of(name), side_of(name), 3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_the_settings_of_the_paper(read, name):
     values = read(name)
-    flow = flag_config.flow_config((side_of(name), side_of(name), 3))
+    flow = flag_config.flow_config(image_shape=shape_of(name))
     train = flag_config.train_config()
     assert (train.batch_size, train.learning_rate, train.clip_norm) == (64, 1e-3, 100.0)
     assert (train.learning_rate_schedule, train.warmup_steps) == ("constant", 0)
     assert flow.batch_norm_moments == "all" and flow.weight_scale_l2 == 5e-5
     assert train.flip == (not name.startswith("imagenet"))
     assert train.split_rule == name.partition("_")[2]
+    assert train.resampler == ("program" if name.startswith("celeba") else "antialias")
     assert values.workdir == f"runs/{name}"
 
 
@@ -74,7 +79,7 @@ def test_its_head_says_what_it_is(read, name):
     assert re.search(rf"The paper's result: {first} bits/dim \(.*{second}\)", text)
     assert f"python -m lcma_tf.train --flagfile=configs/{name}.flags" in text
     read(name)
-    flow = flag_config.flow_config((side_of(name), side_of(name), 3))
+    flow = flag_config.flow_config(image_shape=shape_of(name))
     forward = conv_flops(
         BenchmarkConfig(side_of(name), flow.num_scales, flow.base_dim, flow.num_residual_blocks)
     )
@@ -88,8 +93,8 @@ def test_its_head_says_what_it_is(read, name):
 @pytest.mark.parametrize("name", [f"{data}_lcma" for data in PAPER])
 def test_it_builds_with_the_parameters_that_it_states(read, name):
     read(name)
-    shape = (side_of(name), side_of(name), 3)
-    config = flag_config.flow_config(shape)
+    config = flag_config.flow_config(image_shape=shape_of(name))
+    shape = shape_of(name)
     rule = lcma_tf.decide_factorization("realnvp", image_shape=shape, num_scales=config.num_scales)
     model = lcma_tf.FlowModel(config, rule)
     (stated,) = re.findall(r"Parameters: ([\d,]+)", head(name))
@@ -106,4 +111,4 @@ def test_its_smoke_size_is_the_same_but_small(read, name):
     assert small.batch_norm_moments == "all"
     assert small.dataset.startswith("photo_patches") and small.train_steps <= 100
     assert ("64x64" in small.dataset) == (side_of(name) == 64)
-    flag_config.flow_config((side_of(name), side_of(name), 3))
+    flag_config.flow_config(image_shape=shape_of(name))

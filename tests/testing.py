@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import lcma_tf
+from lcma_tf.data import ImageData
 
 # Per dtype, how far values may be from what they should be: absolute and relative.
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
@@ -22,6 +23,12 @@ def assert_close(actual, expected, tolerance, what=""):
 def random_images(n, shape, seed=0):
     """Uint8 images `[n, *shape]`, all 256 values alike."""
     return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def blank_images(height, width, channels, dtype=np.uint8):
+    """The smallest data set of such images: one in each split, all 0."""
+    image = np.zeros((1, height, width, channels), dtype)
+    return ImageData("blank", image, image, image)
 
 
 def tiny_factorization(rule, image_shape, num_scales, seed=0):
