@@ -22,7 +22,7 @@ from lcma_tf.config import ConfigError
 from lcma_tf.contribution import load_contributions
 from lcma_tf.devices import RuntimeConfig
 from lcma_tf.factorization import FactorizationError
-from lcma_tf.study import run
+from lcma_tf.study import run as study_run
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder
 from lcma_tf.study.leftovers import nothing_left_behind
@@ -163,8 +163,8 @@ class Runs:
 
     def __init__(self, monkeypatch):
         self.done, self.fails, self.scores = [], {}, {}
-        monkeypatch.setattr(run, "pretrain", self.pretrain)
-        monkeypatch.setattr(run, "run_experiment", self.run)
+        monkeypatch.setattr(study_run, "pretrain", self.pretrain)
+        monkeypatch.setattr(study_run, "run_experiment", self.run)
         monkeypatch.setattr("lcma_tf.study.outputs._samples", self.samples)
         for draw in ("save_ablation", "save_sample_grids"):  # Seen above, and slow.
             monkeypatch.setattr(f"lcma_tf.study.outputs.{draw}", self.draw)
@@ -172,7 +172,9 @@ class Runs:
     def pretrain(self, flow, train, images, workdir, runtime):
         if not workdir.contributions.exists():
             self._start("pretraining", flow, train, workdir)
-            run.save_contributions(workdir.contributions, [np.full(commands.SHAPE, train.seed)])
+            study_run.save_contributions(
+                workdir.contributions, [np.full(commands.SHAPE, train.seed)]
+            )
         return load_contributions(workdir.contributions)
 
     def run(self, flow, train, images, workdir, runtime):
@@ -219,7 +221,7 @@ def run_study(runs, images, tmp_path):
         runs.done.clear()
         folder = StudyFolder(tmp_path / "study")
         asked = StudyConfig(*arguments, **values)
-        run.run_study(asked, flow, train, images, folder, runtime or RuntimeConfig(), command)
+        study_run.run_study(asked, flow, train, images, folder, runtime or RuntimeConfig(), command)
         return list(runs.done)
 
     return run
@@ -308,7 +310,9 @@ def test_a_pretraining_of_another_config_is_refused_before_the_first_run(run_stu
 @pytest.mark.parametrize("error", [NonFiniteError, FactorizationError])
 def test_a_run_that_bursts_does_not_stop_the_others(run_study, runs, report, error):
     runs.fails["random-9"] = error("It burst.")
-    with pytest.raises(run.StudyError, match="2 of 4 runs .*: seed_0/random-9, seed_1/random-9"):
+    with pytest.raises(
+        study_run.StudyError, match="2 of 4 runs .*: seed_0/random-9, seed_1/random-9"
+    ):
         run_study(("random", "realnvp"), (0, 1))
     assert runs.done == ["0/realnvp-9", "1/realnvp-9"]
     assert "Ended without a result: seed_0/random-9. It burst." in report()
@@ -321,7 +325,7 @@ def test_a_run_that_bursts_does_not_stop_the_others(run_study, runs, report, err
 def test_a_score_that_is_no_number_is_no_result(run_study, runs, report, tmp_path, score):
     runs.scores["random-9"] = score
     for _ in range(2):  # The second time is no different from the first.
-        with pytest.raises(run.StudyError, match="1 of 2 runs .*: seed_0/random-9"):
+        with pytest.raises(study_run.StudyError, match="1 of 2 runs .*: seed_0/random-9"):
             run_study(("random", "realnvp"), (0,))
         assert "seed_0/random-9. Its bits/dim on the test images are not finite." in report()
         values = json.loads((tmp_path / "study" / "ablation.json").read_text())
@@ -356,7 +360,7 @@ def test_the_time_left_is_that_of_the_steps_left(run_study, capsys, monkeypatch)
     # Every look at the clock is ten minutes later, so a run takes 10 minutes: 9 steps without and 15
     # with the pretraining.
     times = iter(range(0, 10**6, 600))
-    monkeypatch.setattr(run, "time", types.SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(study_run, "time", types.SimpleNamespace(monotonic=lambda: next(times)))
     run_study(("realnvp", "lcma", "lcma_reversed"), (0,))
     said = [line for line in capsys.readouterr().out.splitlines() if "study: run " in line]
     assert "the time left is known after one whole run" in said[0]
@@ -424,7 +428,7 @@ def test_several_workers_are_refused(tmp_path, monkeypatch):
 
 def test_flags_are_the_study_s_and_the_run_s(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(run, "run_study", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(study_run, "run_study", lambda *arguments: asked.append(arguments))
     dataset = commands.write_npz(tmp_path / "good.npz")
     (tmp_path / "run.flags").write_text("--seed=5\n--split_rule=lcma\n--workdir=elsewhere\n")
     argv = [f"--flagfile={tmp_path / 'run.flags'}", f"--workdir={tmp_path / 'study'}"]

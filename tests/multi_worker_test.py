@@ -19,7 +19,7 @@ from lcma_tf.contribution import load_contributions
 from lcma_tf.workdir import Workdir
 from lcma_tf.workers import Cluster
 
-SECONDS = 240  # For whatever is waited for, on a machine that has other things to do.
+SECONDS = 600  # For whatever is waited for, on a machine that has other things to do.
 
 
 def free_addresses(n):
