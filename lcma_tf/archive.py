@@ -1,19 +1,33 @@
-"""Arrays in one npz file, written whole or not at all."""
+"""Files written whole or not at all: a kill leaves the old file or the new one, never half of one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["save_npz"]
+__all__ = ["save_npz", "unfinished", "written_whole"]
+
+
+def unfinished(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Where `path` is written before it is whole: beside it, and with its suffix."""
+    path = pathlib.Path(path)
+    return path.with_name(f"unfinished_{path.name}")
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Gives a path to write to; what is there when the block ends without an error becomes `path`."""
+    temporary = unfinished(path)
+    yield temporary
+    os.replace(temporary, path)
 
 
 def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
     """Writes `arrays` by name to `path`, compressed."""
-    temporary = f"{os.fspath(path)}.tmp"
-    with open(temporary, "wb") as file:
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-    os.replace(temporary, path)  # A kill leaves the old file or the new one, never half of one.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
 from lcma_tf import plots
+from lcma_tf.archive import written_whole
 from lcma_tf.callbacks import read_history
 from lcma_tf.contribution import load_contributions
 from lcma_tf.data import ImageData
@@ -45,9 +45,8 @@ def draw_run(
         for codec in ("png", "webp")
         if metrics[f"{codec}_bits_per_dim"] is not None
     }
-    unfinished = workdir.path / f"unfinished_{LAST}"
-    plots.save_training_curves(unfinished, curves, references)
-    os.replace(unfinished, workdir.path / LAST)
+    with written_whole(workdir.path / LAST) as temporary:
+        plots.save_training_curves(temporary, curves, references)
 
 
 def _draw_images(flow: ImageDensity, images: np.ndarray, workdir: Workdir, seed: int) -> None:

@@ -9,6 +9,7 @@ import pathlib
 import keras
 import numpy as np
 
+from lcma_tf.archive import written_whole
 from lcma_tf.callbacks import (
     Resume,
     StopAtNonFinite,
@@ -80,9 +81,8 @@ def train_flow(
     def finish():
         final.load_weights(best)
         recalibrate(final, data.train, config.batch_size, config.seed)
-        temporary = result.with_name(f"unfinished_{result.name}")
-        final.save(temporary)
-        os.replace(temporary, result)
+        with written_whole(result) as temporary:
+            final.save(temporary)
 
     workers.on_chief(finish if not done else lambda: final.load_weights(result))
     workers.share(final.weights)
@@ -168,11 +168,9 @@ def _forget_epochs_from(epoch: int, history: pathlib.Path) -> float | None:
     """Cuts the history to the epochs that are done; returns their best validation bits/dim."""
     rows = read_history(history, num_epochs=epoch)
     if history.exists():
-        temporary = history.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as file:
+        with written_whole(history) as temporary, open(temporary, "w", newline="") as file:
             if rows:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
                 writer.writeheader()
                 writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-        os.replace(temporary, history)
     return float(np.min([row["val_bits_per_dim"] for row in rows])) if rows else None

@@ -7,6 +7,7 @@ import os
 import pathlib
 from typing import Any
 
+from lcma_tf.archive import unfinished, written_whole
 from lcma_tf.config import FlowConfig, TrainConfig
 
 __all__ = ["Workdir", "WorkdirError", "write_json"]
@@ -51,7 +52,7 @@ class Workdir:
             raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
         if not self.config.exists():
             # A kill while the claim was written leaves a folder that is as good as empty.
-            torn = self.config.with_suffix(".tmp").name
+            torn = unfinished(self.config).name
             others = sorted(entry.name for entry in self.path.iterdir() if entry.name != torn)
             if others:
                 raise WorkdirError(
@@ -118,9 +119,8 @@ class Workdir:
 
 def write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:

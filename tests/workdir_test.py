@@ -75,5 +75,16 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text() == '{\n  "value": 1\n}\n'
 
 
+def test_a_claim_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
+    workdir, configs = Workdir(tmp_path / "run"), (FlowConfig(), TrainConfig())
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(os, "replace", _interrupted)
+        workdir.claim(*configs)
+    assert list(workdir.path.iterdir()) and not workdir.config.exists()
+    workdir.check(*configs)
+    workdir.claim(*configs)
+    assert workdir.read_configs() == configs
+
+
 def _interrupted(*args):
     raise KeyboardInterrupt

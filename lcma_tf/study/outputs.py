@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 
-from lcma_tf.archive import save_npz
+from lcma_tf.archive import save_npz, written_whole
 from lcma_tf.config import TrainConfig
 from lcma_tf.data import ImageData
 from lcma_tf.model import load
@@ -53,10 +51,13 @@ def write_outputs(
         failures,
     )
     write_json(folder.path / "ablation.json", report.to_dict())
-    _write(folder.path / "ablation.csv", lambda path: path.write_text(report.to_csv()))
-    _write(folder.path / "ablation.md", lambda path: path.write_text(as_markdown(report)))
+    with written_whole(folder.path / "ablation.csv") as path:
+        path.write_text(report.to_csv())
+    with written_whole(folder.path / "ablation.md") as path:
+        path.write_text(as_markdown(report))
     if report.runs():
-        _write(folder.path / "ablation.png", lambda path: _draw(path, folder, report))
+        with written_whole(folder.path / "ablation.png") as path:
+            _draw(path, folder, report)
     first = study.seeds[0]
     samples = {
         _title(arm, report, first): _samples(folder.run(arm, first), first)
@@ -65,17 +66,9 @@ def write_outputs(
     }
     if samples:
         title = f"Samples of the runs with seed {first}, from the same latents"
-        _write(
-            folder.path / "samples.png",
-            lambda path: save_sample_grids(path, samples, title, columns=_GRID),
-        )
+        with written_whole(folder.path / "samples.png") as path:
+            save_sample_grids(path, samples, title, columns=_GRID)
     return report
-
-
-def _write(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-    unfinished = path.with_name(f"unfinished_{path.name}")
-    write(unfinished)
-    os.replace(unfinished, path)
 
 
 def _draw(path: pathlib.Path, folder: StudyFolder, report: StudyReport) -> None:
