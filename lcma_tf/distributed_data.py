@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.config import ConfigError
-from lcma_tf.data import evaluation_batches
+from lcma_tf.data import evaluation_batches, gather_images
 
 __all__ = ["distribute_evaluation", "distribute_training"]
 
@@ -74,13 +74,12 @@ def distribute_evaluation(
     num_steps = min(num_steps, len(images) // num_replicas)
     edges = np.arange(num_steps * num_replicas + 1) * len(images) // (num_steps * num_replicas)
     bounds = np.stack([edges[:-1], edges[1:]], -1).reshape(num_steps, num_replicas, 2)
-    with tf.device("CPU:0"):  # Left to itself, TensorFlow would put the whole set on the GPU.
-        pixels = tf.constant(images)
 
     def of_worker(context):
         mine = bounds[:, _local_replicas(context)].reshape(-1, 2)
         pieces = tf.data.Dataset.from_tensor_slices(mine)
-        return pieces.map(lambda bound: pixels[bound[0] : bound[1]]).prefetch(tf.data.AUTOTUNE)
+        pieces = pieces.map(lambda bound: gather_images(images, tf.range(bound[0], bound[1])))
+        return pieces.prefetch(tf.data.AUTOTUNE)
 
     return strategy.distribute_datasets_from_function(of_worker), num_steps
 

@@ -59,10 +59,10 @@ def run_experiment(
     data_lib.check_training_batches(data.train, config.batch_size)
     runtime.check_fits(config)
     workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
-    workers.check_equal(_description(flow_config, config, data, runtime))
-    workers.on_chief(lambda: _begin(flow_config, config, data, workdir))
+    workers.check_equal(lambda: _description(flow_config, config, data, runtime))
+    given = workers.on_chief(lambda: _begin(flow_config, config, data, workdir))
 
-    factorization = _decide(flow_config, config, data, workdir, runtime, workers)
+    factorization = _decide(flow_config, config, data, workdir, runtime, given, workers)
     if workers.is_chief:
         say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
     model = train_flow(
@@ -92,14 +92,18 @@ def _description(flow_config, config, data, runtime) -> dict[str, Any]:
     }
 
 
-def _begin(flow_config, config, data, workdir) -> None:
+def _begin(flow_config, config, data, workdir) -> dict[str, Any] | None:
+    """Claims the workdir; returns the factorization that the run was given, as a dict, or None."""
     workdir.check(flow_config, config)
+    given = None
     if config.factorization_path is not None:
-        given = Factorization.load(config.factorization_path)
-        given.check_fits(flow_config.image_shape, flow_config.num_scales)
+        factorization = Factorization.load(config.factorization_path)
+        factorization.check_fits(flow_config.image_shape, flow_config.num_scales)
+        given = factorization.to_dict()
     workdir.claim(flow_config, config)
     counts = " / ".join(f"{len(getattr(data, split)):,}" for split in SPLITS)
     say(f"data: {data.name}, {counts} images for {', '.join(SPLITS)}. {data.description}".strip())
+    return given
 
 
 def _finish(model: FlowModel, config, data, workdir) -> dict[str, Any]:
@@ -117,17 +121,16 @@ def _finish(model: FlowModel, config, data, workdir) -> dict[str, Any]:
     return metrics
 
 
-def _decide(flow_config, config, data, workdir, runtime, workers) -> Factorization:
+def _decide(flow_config, config, data, workdir, runtime, given, workers) -> Factorization:
     """The factorization of the run: the one it has, the one it was given, or one decided now."""
     if not workers.on_chief(workdir.factorization.exists):
-        given = config.factorization_path
         pretrains = given is None and needs_contributions(config.split_rule)
         if pretrains:
             _pretrain(flow_config, config, data, workdir, runtime, workers)
 
         def decide():
             factorization = (
-                Factorization.load(given)
+                Factorization.from_dict(given)
                 if given is not None
                 else decide_factorization(
                     config.split_rule,

@@ -117,15 +117,15 @@ class Workers:
             raise WorkerError(f"The chief ended with {message['failure']}")
         return message["value"]
 
-    def check_equal(self, values: Mapping[str, Any]) -> None:
-        """Raises `ConfigError`, on every worker, unless all have these values.
+    def check_equal(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Raises `ConfigError`, on every worker, unless `describe` returns the same on all.
 
         Args:
-            values: by name; what JSON can hold.
+            describe: returns values by name, such as JSON can hold; not called if there is one worker.
         """
         if self.num_workers == 1:
             return
-        here = json.loads(json.dumps(values))
+        here = json.loads(json.dumps(describe()))
         chief = self._tell(here)
         differing = [
             f"{name}={chief.get(name)!r} on the chief and {here.get(name)!r} here"

@@ -3,7 +3,12 @@
 from lcma_tf.data.codecs import codec_bits_per_dim
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.padding import without_padding
-from lcma_tf.data.pipeline import check_training_batches, evaluation_batches, training_batches
+from lcma_tf.data.pipeline import (
+    check_training_batches,
+    evaluation_batches,
+    gather_images,
+    training_batches,
+)
 from lcma_tf.data.sources import load
 
 __all__ = [
@@ -12,6 +17,7 @@ __all__ = [
     "check_training_batches",
     "codec_bits_per_dim",
     "evaluation_batches",
+    "gather_images",
     "load",
     "training_batches",
     "without_padding",

@@ -51,7 +51,7 @@ def training_batches(
         return tf.data.Dataset.from_tensor_slices(batches)
 
     def batch_at(step, indices):
-        batch = _gathered(images, indices)
+        batch = gather_images(images, indices)
         if flip:
             step_seed = tf.random.experimental.stateless_fold_in(flip_seed, step)
             mirrored = tf.random.stateless_uniform([batch_size, 1, 1, 1], step_seed) < 0.5
@@ -84,12 +84,12 @@ def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
     """
     _check(images, batch_size)
     batches = tf.data.Dataset.range(len(images)).batch(batch_size)
-    batches = batches.map(lambda indices: _gathered(images, indices))
+    batches = batches.map(lambda indices: gather_images(images, indices))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _gathered(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
-    """The images `[len(indices), H, W, C]` at `indices`."""
+def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
+    """The images `[len(indices), H, W, C]` at `indices`, in a graph of tf.data."""
     batch = tf.numpy_function(
         lambda rows: images[rows], [indices], tf.as_dtype(images.dtype), stateful=False
     )

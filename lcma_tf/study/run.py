@@ -81,8 +81,9 @@ def run_study(
             if not is_begun:  # The steps before an interruption took time that is not known.
                 steps_taken = steps_left - _steps(left, folder, train)
                 clock.add(steps_taken, time.monotonic() - started)
-        with nothing_left_behind():
-            write_outputs(folder, study, train, data, failures)
+        if left:  # After the last run they are written below.
+            with nothing_left_behind():
+                write_outputs(folder, study, train, data, failures)
     report = write_outputs(folder, study, train, data, failures)
     for arm in report.results:
         figures = ", ".join(f"{figure:.4f}" for figure in report.figures(arm).values())
