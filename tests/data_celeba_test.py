@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from PIL import Image
 
 import original_archives as originals
@@ -139,10 +138,7 @@ def test_files_that_are_not_the_originals(tmp_path, options, message):
 
 
 def test_what_is_missing_is_named_with_its_place(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise ConnectionError("quota exceeded")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    originals.refuse_downloads(monkeypatch, ConnectionError("quota exceeded"))
     with pytest.raises(data.DataError, match=r"quota exceeded.*fetch img_align_celeba\.zip and"):
         data.load("celeb_a", data_dir=str(tmp_path))
     (tmp_path / "list_eval_partition.txt").write_bytes(partition())

@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 import original_archives as originals
 from lcma_tf import data
@@ -118,10 +117,7 @@ def test_a_torn_archive(tmp_path):
 
 
 def test_what_is_missing_is_named_with_its_place(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    originals.refuse_downloads(monkeypatch, ConnectionError("no network"))
     with pytest.raises(data.DataError, match=r"no network.*cifar-10-binary\.tar\.gz") as caught:
         data.load("cifar10", data_dir=str(tmp_path))
     assert f"into {tmp_path};" in str(caught.value)

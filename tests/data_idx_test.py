@@ -4,7 +4,6 @@ import gzip
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 import original_archives as originals
 from lcma_tf import data
@@ -107,10 +106,7 @@ def test_wrong_files(tmp_path, changes, message):
 
 
 def test_what_is_missing_is_named_with_its_place(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    originals.refuse_downloads(monkeypatch, ConnectionError("no network"))
     with pytest.raises(data.DataError, match=r"train-images-idx3-ubyte\.gz.*zalando") as caught:
         data.load("fashion_mnist", data_dir=str(tmp_path))
     assert f"into {tmp_path};" in str(caught.value)

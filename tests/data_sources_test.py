@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lcma_tf import data
+from lcma_tf import config, data
+from lcma_tf.data import resample
 
 RNG = np.random.default_rng(0)
 
@@ -21,6 +22,11 @@ def splits(**changes):
 def save(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
+
+
+def test_flags_and_loaders_know_the_same_resamplers():
+    assert tuple(resample.RESAMPLERS) == config.RESAMPLERS
+    assert config.TrainConfig().resampler == resample.DEFAULT_RESAMPLER
 
 
 def test_npz_round_trip(tmp_path):

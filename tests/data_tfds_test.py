@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 import original_archives as originals
 from lcma_tf import data
@@ -99,10 +98,7 @@ def test_unknown_names_list_the_forms(tmp_path, name, message):
     "error", [ConnectionError("no network\nmore"), AssertionError("no file"), RuntimeError()]
 )
 def test_a_failed_download_names_the_manual_way(tmp_path, monkeypatch, error):
-    def refuse(*args, **kwargs):
-        raise error
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    originals.refuse_downloads(monkeypatch, error)
     with pytest.raises(data.DataError, match=type(error).__name__) as caught:
         data.load("cifar100", data_dir=str(tmp_path))
     assert str(tmp_path / "downloads" / "manual") in str(caught.value)

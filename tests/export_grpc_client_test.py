@@ -8,12 +8,10 @@ import pytest
 pytest.importorskip("tensorflow_serving")
 
 import served_cases
-import small_saved_model
-from export.cpp_session import CppSession
 from export.grpc_client import GrpcTransport
 from export.request_checks import RequestError
 from export.transport import ServingError
-from served_cases import SHAPE, Waits, client_of
+from served_cases import SHAPE, Waits, client_of, opened_session
 from serving_stand_in import ServingStandIn
 from testing import random_images
 
@@ -22,8 +20,7 @@ LARGE = (224, 224, 3)
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    path = small_saved_model.save(tmp_path_factory.mktemp("model") / "1", SHAPE)
-    with CppSession(path, check=False) as session:
+    with opened_session(tmp_path_factory.mktemp("model")) as session:
         yield session
 
 
@@ -40,15 +37,7 @@ def transport(stand_in):
     transport.close()
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        served_cases.check_every_signature,
-        served_cases.check_refusals,
-        served_cases.check_retries,
-        served_cases.check_deadline,
-    ],
-)
+@pytest.mark.parametrize("case", served_cases.OF_EVERY_TRANSPORT)
 def test_case(case, transport, stand_in):
     case(transport, stand_in)
 
@@ -84,10 +73,9 @@ def test_a_signature_that_is_not_there(transport):
 
 def test_messages_stay_below_what_grpc_takes(tmp_path):
     """Requests are cut below 4 MB, of which Python's server takes no more; answers may be longer."""
-    path = small_saved_model.save(tmp_path / "1", LARGE)
     images = random_images(8, LARGE)
     with (
-        CppSession(path, check=False) as session,
+        opened_session(tmp_path, LARGE) as session,
         ServingStandIn(session, grpc=True) as stand_in,
     ):
         transport = GrpcTransport(stand_in.grpc_address, "flow")

@@ -16,12 +16,11 @@ import pytest
 
 import served_cases
 import small_saved_model
-from export.cpp_session import CppSession
 from export.request_checks import RequestError
 from export.rest_client import RestTransport
 from export.retry import Retries
 from export.transport import ServingError
-from served_cases import SHAPE, client_of, encode_file
+from served_cases import SHAPE, client_of, encode_file, opened_session
 from serving_stand_in import ServingStandIn
 from testing import random_images
 
@@ -30,8 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    path = small_saved_model.save(tmp_path_factory.mktemp("model") / "1", SHAPE)
-    with CppSession(path, check=False) as session:
+    with opened_session(tmp_path_factory.mktemp("model")) as session:
         yield session
 
 
@@ -46,15 +44,7 @@ def transport(stand_in):
     return RestTransport(stand_in.rest_address, "flow")
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        served_cases.check_every_signature,
-        served_cases.check_refusals,
-        served_cases.check_retries,
-        served_cases.check_deadline,
-    ],
-)
+@pytest.mark.parametrize("case", served_cases.OF_EVERY_TRANSPORT)
 def test_case(case, transport, stand_in):
     case(transport, stand_in)
 

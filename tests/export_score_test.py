@@ -10,9 +10,8 @@ from PIL import Image
 import small_saved_model
 from export import score
 from export.client import Scores
-from export.cpp_session import CppSession
 from export.transport import ServingError
-from served_cases import SHAPE, encode_file
+from served_cases import SHAPE, encode_file, opened_session
 from serving_stand_in import ServingStandIn
 from testing import random_images
 
@@ -21,8 +20,7 @@ IMAGES = random_images(20, SHAPE)
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    path = small_saved_model.save(tmp_path_factory.mktemp("model") / "1", SHAPE)
-    with CppSession(path, check=False) as session:
+    with opened_session(tmp_path_factory.mktemp("model")) as session:
         yield session
 
 

@@ -97,6 +97,15 @@ def idx_file(images):
     return gzip.compress(header + images.tobytes(), compresslevel=1)
 
 
+def refuse_downloads(monkeypatch, error):
+    """TFDS raises `error` instead of preparing a set."""
+
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+
+
 def prepare_by_tfds(data_dir, name, splits, feature="image"):
     """Arrays or lists of images {split: images} as a set that TFDS takes for its own `name`.
 

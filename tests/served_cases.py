@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 import small_saved_model
 from export.client import ServingClient
+from export.cpp_session import CppSession
 from export.retry import Retries
 from export.transport import ServingError
 from testing import random_images
@@ -23,6 +25,13 @@ class Waits(list):
 
     def retries(self, attempts=4):
         return Retries(attempts, random=lambda: 0.0, sleep=self.append)
+
+
+@contextlib.contextmanager
+def opened_session(folder, shape=SHAPE):
+    """A session of `small_saved_model` for images of `shape`, saved as version 1 in `folder`."""
+    with CppSession(small_saved_model.save(folder / "1", shape), check=False) as session:
+        yield session
 
 
 def encode_file(image, kind="PNG", **options):
@@ -134,3 +143,6 @@ def check_another_model(transport):
         with pytest.raises(ServingError, match="NOT_FOUND: Servable not found"):
             call()
     assert not waits
+
+
+OF_EVERY_TRANSPORT = (check_every_signature, check_refusals, check_retries, check_deadline)
