@@ -154,13 +154,18 @@ def _ownership(targets: dict[str, Target], files: list[str]) -> Iterator[str]:
 
 
 def _test_targets(targets: dict[str, Target], files: list[str]) -> Iterator[str]:
-    tests = {f"tests/{name}.py": t for name, t in targets.items() if t.rule == "py_test"}
     for file in files:
-        if file.startswith("tests/") and file.endswith("_test.py") and file not in tests:
-            yield f"{file} has no py_test target named {Path(file).stem}."
-    for file, target in tests.items():
-        if target.srcs != (file,):
-            yield f"Test target {target.name} must have the one source {file}, has {target.srcs}."
+        name = Path(file).stem
+        if file.startswith("tests/") and name.endswith("_test"):
+            if name not in targets or targets[name].rule != "py_test":
+                yield f"{file} has no py_test target named {name}."
+            elif targets[name].srcs != (file,):
+                yield f"Test target {name} must have the one source {file}, has {targets[name].srcs}."
+    for target in targets.values():
+        if target.rule != "py_test":
+            continue
+        if len(target.srcs) != 1 or Path(target.srcs[0]).stem != target.name:
+            yield f"Test target {target.name} must have the one source of its name, has {target.srcs}."
         if target.size not in ("small", "medium", "large", "enormous"):
             yield f"Test target {target.name} must state a size."
 
