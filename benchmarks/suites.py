@@ -44,7 +44,7 @@ PLAIN = {
     "score": ("score", (*REALNVPS, "torch_folded", *NARROW, *GLOWS, *BARE)),
     "sample": ("sample", (*REALNVPS, "torch_folded", *NARROW, *GLOWS)),
     "pipeline": ("pipeline", ("lcma",)),
-    "serve": ("score", ("lcma", "lcma_export")),
+    "serve": ("score", ("lcma", "lcma_export", "lcma_batch_invariant")),
 }
 # Suite: what is varied, over which values.
 CURVES = {

@@ -29,6 +29,7 @@ def export_flow(
     num_importance_samples: int = 1,
     max_batch_size: int = MAX_BATCH_SIZE,
     jpeg_method: str = "INTEGER_ACCURATE",
+    batch_invariant: bool = False,
     metrics: dict[str, Any] | None = None,
     command: str = _DEFAULT_COMMAND,
 ) -> Path:
@@ -45,6 +46,8 @@ def export_flow(
         noise_seed, num_importance_samples: of the scores, as in `FlowModel.log_prob`.
         max_batch_size: rows of a request, or of requests that the server merges.
         jpeg_method: see `lcma_tf.data.ImageData`.
+        batch_invariant: rows are computed one at a time, so that they have the same bits in every batch;
+            slower (`FlowModel.frozen`).
         metrics: for the model card: what `metrics.json` of the run says.
         command: for the model card.
 
@@ -72,7 +75,8 @@ def export_flow(
     started = time.perf_counter()
     check_serving_arguments(num_importance_samples, max_batch_size, jpeg_method)
     check_export_dir(export_dir)
-    serving = ServingFlow(model.frozen(), **settings)
+    serving = ServingFlow(model.frozen(batch_invariant=batch_invariant), **settings)
+    settings["batch_invariant"] = batch_invariant
     card = model_card(model, serving.signatures, metrics or {}, settings, command)
     with new_version(export_dir) as version:
         tf.saved_model.save(serving, os.fspath(version.path), signatures=serving.signatures)
@@ -114,6 +118,7 @@ def main() -> None:
         num_importance_samples=flags.num_importance_samples,
         max_batch_size=flags.max_batch_size,
         jpeg_method=method,
+        batch_invariant=flags.batch_invariant,
         metrics=metrics,
         command=shlex.join(["python", "-m", "export.export_saved_model", *sys.argv[1:]]),
     )

@@ -37,7 +37,7 @@ answered with INVALID_ARGUMENT. `serving_default` is `log_prob`.
 
 - `log_prob`: nats of the 8-bit image, a lower bound; `bits_per_dim` is the same over {dimensions}
   dimensions, lower is likelier. Its noise is one constant ({draws}), so that a score is a
-  function of the pixels alone.
+  function of the pixels alone: on one machine the same {precision} in every batch.
 - `images`: pixels 0..255. In JSON, and in protobuf's `int_val`, a number out of range is wrapped to
   8 bits before the model sees it: check before you send.
 - `image_bytes`: PNG or JPEG files of exactly {height}x{width} pixels. JPEG is decoded with
@@ -71,7 +71,8 @@ def model_card(
         model: what was exported.
         signatures: concrete functions by name.
         metrics: of the run's `metrics.json`; empty if it was never evaluated.
-        settings: `noise_seed`, `num_importance_samples`, `max_batch_size`, `jpeg_method`.
+        settings: `noise_seed`, `num_importance_samples`, `max_batch_size`, `jpeg_method`,
+            `batch_invariant`.
         command: that made the export.
     """
     config = model.config
@@ -105,6 +106,7 @@ def model_card(
         dimensions=f"{config.num_dimensions:,}",
         draws="one draw" if draws == 1 else f"{draws} draws, averaged in the likelihood",
         max_batch_size=settings["max_batch_size"],
+        precision="to the bit" if settings["batch_invariant"] else "within 1e-6 of its size",
         max_temperature=f"{MAX_TEMPERATURE:g}",
         jpeg_method=settings["jpeg_method"],
         model="\n".join(f"| {name} | {value} |" for name, value in rows.items()),

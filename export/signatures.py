@@ -17,6 +17,7 @@ from export.request_checks import MAX_BATCH_SIZE, MAX_TEMPERATURE
 from lcma_tf.config import require
 from lcma_tf.frozen import FrozenFlow
 from lcma_tf.metrics import nats_to_bits_per_dim
+from lcma_tf.row_by_row import row_by_row
 
 __all__ = ["ServingFlow", "check_serving_arguments"]
 
@@ -36,10 +37,11 @@ class ServingFlow(tf.Module):
     - `encode`: `images` to `latents` float32 `[N, H, W, C]` (u = 0.5); `decode` the other way.
 
     All need `1 <= N <= max_batch_size`. The noise of a score is one constant: a score is a function of
-    the pixels alone.
+    the pixels alone, up to rounding (1e-6 relative, as kernels take batches of other sizes in another
+    order), and to the bit if the flow is `batch_invariant`.
 
     Args:
-        flow: its variables are taken over; nothing else of it is.
+        flow: its variables are taken over; of the rest, whether it is `batch_invariant`.
         noise_seed: of the dequantization noise; scores equal `FlowModel.log_prob(images, noise_seed,
             num_importance_samples)`.
         num_importance_samples: noise draws of a score; each costs a pass.
@@ -113,6 +115,13 @@ class _ServingGraph:
             autograph=False,
         )
 
+        def alone(function, shape, dtype):
+            return row_by_row(function, shape, dtype) if flow.batch_invariant else function
+
+        self._nats = alone(self._log_prob_of, (), dtype)
+        self._latents = alone(self._latents_of, self._shape, dtype)
+        self._pixels = alone(self._forward, self._shape, dtype)
+
     def signatures(self) -> dict[str, Any]:
         images = self._images()
         log_prob = _concrete(self._log_prob, images=images)
@@ -144,15 +153,24 @@ class _ServingGraph:
         (image_bytes,) = self._checked(image_bytes=(image_bytes, ()))
         return self._scores(decode_images(image_bytes, self._shape, self._jpeg_method))
 
-    def _scores(self, images):
+    def _log_prob_of(self, images):
         if len(self._noise) == 1:
-            nats = self._inverse(images, self._noise[0])[1]
-        else:
-            draws = tf.map_fn(
-                lambda noise: self._inverse(images, noise)[1], tf.constant(self._noise)
-            )
-            nats = tf.reduce_logsumexp(draws, axis=0) - float(np.log(len(self._noise)))
-        nats = tf.cast(_finite(nats, "images: an image has no finite score"), tf.float32)
+            return self._inverse(images, self._noise[0])[1]
+        draws = tf.map_fn(
+            lambda noise: self._inverse(images, noise)[1],
+            tf.constant(self._noise),
+            fn_output_signature=self._noise.dtype,
+            parallel_iterations=1,
+        )
+        return tf.reduce_logsumexp(draws, axis=0) - float(np.log(len(self._noise)))
+
+    def _latents_of(self, images):
+        middle = np.full(self._shape, 0.5, self._noise.dtype)
+        return self._inverse(images, middle)[0]
+
+    def _scores(self, images):
+        nats = _finite(self._nats(images), "images: an image has no finite score")
+        nats = tf.cast(nats, tf.float32)
         size = self._flow.config.num_dimensions
         return {"log_prob": nats, "bits_per_dim": nats_to_bits_per_dim(nats, size)}
 
@@ -169,22 +187,20 @@ class _ServingGraph:
             fn_output_signature=tf.TensorSpec(self._shape, dtype),
         )
         scale = tf.cast(tf.reshape(temperature, [-1, *[1] * len(self._shape)]), dtype)
-        return {"images": self._pixels(scale * normal, "seed")}
+        return {"images": self._images_of(scale * normal, "seed")}
 
     def _encode(self, images):
         (images,) = self._checked(images=(images, self._shape))
-        middle = np.full(self._shape, 0.5, self._noise.dtype)
-        latents = self._inverse(images, middle)[0]
-        latents = _finite(latents, "images: an image has no finite latents")
+        latents = _finite(self._latents(images), "images: an image has no finite latents")
         return {"latents": tf.cast(latents, tf.float32)}
 
     def _decode(self, latents):
         (latents,) = self._checked(latents=(latents, self._shape))
         latents = _finite(latents, "latents: must be finite")
-        return {"images": self._pixels(tf.cast(latents, self._flow.density_dtype), "latents")}
+        return {"images": self._images_of(tf.cast(latents, self._flow.density_dtype), "latents")}
 
-    def _pixels(self, latents, name):
-        pixels = _finite(self._forward(latents), f"{name}: a row has no finite image")
+    def _images_of(self, latents, name):
+        pixels = _finite(self._pixels(latents), f"{name}: a row has no finite image")
         return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
 
     def _checked(self, **inputs: tuple[tf.Tensor, Sequence[int]]) -> list[tf.Tensor]:

@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize
 from lcma_tf.config import FlowConfig
 from lcma_tf.metrics import nats_to_bits_per_dim
+from lcma_tf.row_by_row import row_by_row
 
 __all__ = ["TRAIN", "ImageDensity"]
 
@@ -34,12 +35,21 @@ class ImageDensity:
     flow: FlowLayer
     distribution: tfd.TransformedDistribution
     density_dtype: str
+    batch_invariant: bool
 
-    def set_flow(self, config: FlowConfig, flow: FlowLayer, dtype: str) -> None:
-        """Takes the flow to answer with."""
+    def set_flow(
+        self, config: FlowConfig, flow: FlowLayer, dtype: str, batch_invariant: bool = False
+    ) -> None:
+        """Takes the flow to answer with.
+
+        Args:
+            batch_invariant: scores, latents and samples are computed one row at a time (`row_by_row`);
+                `distribution` is not.
+        """
         self.config = config
         self.flow = flow
         self.density_dtype = dtype
+        self.batch_invariant = batch_invariant
         shape = config.image_shape
         self._pixels = PixelLogit(config.alpha, config.pixel_transform, shape)
         self._base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), shape)
@@ -50,11 +60,20 @@ class ImageDensity:
         images = tf.TensorSpec([None, *shape], self._pixel_type)
         latents = tf.TensorSpec([None, *shape], dtype)
         integer = tf.TensorSpec([], tf.int32)
-        self._log_prob_function = _compiled(self._log_prob, images, integer)
-        self._bound_function = _compiled(self._importance_weighted_bound, images, integer, integer)
+
+        def alone(function, shape, dtype):
+            return row_by_row(function, shape, dtype) if batch_invariant else function
+
+        log_prob, bound = (
+            alone(f, (), dtype) for f in (self._log_prob, self._importance_weighted_bound)
+        )
+        self._log_prob_function = _compiled(log_prob, images, integer)
+        self._bound_function = _compiled(bound, images, integer, integer)
+        self._encode_function = _compiled(
+            alone(self._encode, shape, dtype), images, tf.TensorSpec(shape, dtype)
+        )
+        self._decode_function = _compiled(alone(self._decode, shape, tf.uint8), latents)
         self._sample_function = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
-        self._encode_function = _compiled(self._encode, images, tf.TensorSpec(shape, dtype))
-        self._decode_function = _compiled(self._decode, latents)
 
     def log_prob(self, images, seed: int = 0, num_importance_samples: int = 1) -> tf.Tensor:
         """A lower bound of the log-probability of the 8-bit images, `[N]`, in nats.
@@ -186,6 +205,7 @@ class ImageDensity:
             lambda draw: self._log_prob(images, seed, draw),
             tf.range(num_draws),
             fn_output_signature=self.density_dtype,
+            parallel_iterations=1,  # Several passes at once would only take more memory.
         )
         log_num_draws = tf.math.log(tf.cast(num_draws, draws.dtype))
         return tf.reduce_logsumexp(draws, axis=0) - log_num_draws
@@ -195,7 +215,7 @@ class ImageDensity:
         normal = tf.random.stateless_normal(
             [n, *shape], _stream(SAMPLE, seed, 0), dtype=self.density_dtype, alg="philox"
         )
-        return self._decode(temperature * tf.ensure_shape(normal, [None, *shape]))
+        return self._decode_function(temperature * tf.ensure_shape(normal, [None, *shape]))
 
     def _encode(self, images, noise):
         return self._latents_and_terms(images, noise)[0]

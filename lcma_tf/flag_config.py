@@ -139,6 +139,7 @@ def define_export_flags() -> None:
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score; each costs a pass")
     flags.DEFINE_integer("max_batch_size", 64, "rows of a request, or of requests merged")
     flags.DEFINE_string("jpeg_method", None, "how JPEG is decoded; default: as the run's data was")
+    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
     _show_in_help()
 
 

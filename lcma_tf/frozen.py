@@ -29,6 +29,9 @@ class FrozenFlow(tf.Module, ImageDensity):
         mixed_precision: convolutions and feature maps inside the conditioners in bfloat16. For speed on
             hardware made for it: a score moves in its third digit, and `decode(encode(x))` is x only
             nearly, as a rounding of float32 on the way back can tip one of bfloat16.
+        batch_invariant: one image at a time, whatever the batch: what an image gives then has the same
+            bits in every batch on one machine, where otherwise its last digits differ. Slower; the price
+            is in README's "Speed and memory". `distribution` is left as it is.
     """
 
     def __init__(
@@ -38,8 +41,9 @@ class FrozenFlow(tf.Module, ImageDensity):
         dtype: str,
         networks: Sequence[Any],
         mixed_precision: bool = False,
+        batch_invariant: bool = False,
     ):
         super().__init__(name="frozen_flow")
         self.networks = [freeze(network, mixed_precision) for network in networks]
         flow = build_flow(config, factorization, dtype, self.networks)
-        self.set_flow(config, flow.bijector, dtype)
+        self.set_flow(config, flow.bijector, dtype, batch_invariant)

@@ -80,15 +80,18 @@ class FlowModel(ImageDensity, keras.Model):
         """How many numbers are trained; moving moments and the optimizer's state are not counted."""
         return sum(math.prod(variable.shape) for variable in self.trainable_variables)
 
-    def frozen(self, mixed_precision: bool = False) -> FrozenFlow:
+    def frozen(self, mixed_precision: bool = False, batch_invariant: bool = False) -> FrozenFlow:
         """A faster copy to score and sample with: a snapshot, the weights of now folded.
 
         Args:
             mixed_precision: bfloat16 inside the conditioners, for a model of float32: see `FrozenFlow`.
+            batch_invariant: one image at a time, so that a score has the same bits in every batch.
         """
         dtype = self.compute_dtype
         _check_mixed_precision(mixed_precision, dtype)
-        return FrozenFlow(self.config, self.factorization, dtype, self.networks, mixed_precision)
+        return FrozenFlow(
+            self.config, self.factorization, dtype, self.networks, mixed_precision, batch_invariant
+        )
 
     # What Keras calls.
 

@@ -70,6 +70,7 @@ class Entry:
 CONTENDERS = {
     "lcma": Entry("lcma"),
     "lcma_bfloat16": Entry("lcma", "bfloat16"),
+    "lcma_batch_invariant": Entry("lcma", "batch_invariant"),
     "lcma_rematerialize": Entry("lcma", "rematerialize"),
     "lcma_jit": Entry("lcma", "jit"),
     "lcma_export": Entry("lcma_export"),

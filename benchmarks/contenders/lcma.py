@@ -1,6 +1,7 @@
 """lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy.
 
-Variants: "bfloat16" (`--mixed_precision`, `frozen(mixed_precision=True)`), "rematerialize", "jit" (XLA).
+Variants: "bfloat16" (`--mixed_precision`, `frozen(mixed_precision=True)`), "batch_invariant"
+(`frozen(batch_invariant=True)`), "rematerialize", "jit" (XLA).
 """
 
 from __future__ import annotations
@@ -75,4 +76,7 @@ class LcmaContender:
 
     @functools.cached_property
     def _frozen(self):
-        return self.model.frozen(mixed_precision=self._variant == "bfloat16")
+        return self.model.frozen(
+            mixed_precision=self._variant == "bfloat16",
+            batch_invariant=self._variant == "batch_invariant",
+        )
