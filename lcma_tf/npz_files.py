@@ -1,9 +1,9 @@
 """Arrays by name in one `.npz` file: written with a checksum, read strictly.
 
-NumPy reads a member only as far as its header says, so that damage to a header (a smaller shape, a
-member lost from the index) passes zip's own checksums. Here a member is read to its end, and a file of
-ours carries the SHA-256 of all of its bytes as the comment of the zip archive, which other readers of
-`.npz` files do not see. Nothing is ever unpickled.
+Damage to the index of a zip archive can hide a member (its neighbour's entry then claims to be longer),
+and NumPy reads a member only as far as its header says: zip's own checksums see neither. Here members
+are counted and read to their end, and a file of ours carries the SHA-256 of all of its bytes, as the
+comment of the zip archive, which other readers of `.npz` files do not see. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -53,10 +53,12 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             content = file.read()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            own = content[: -len(archive.comment)] if archive.comment else content
-            if archive.comment and archive.comment != _comment(own):
-                raise NpzError("its bytes do not have the checksum that it states")
             members = archive.namelist()
+            if archive.comment:
+                if archive.comment != _comment(content[: -len(archive.comment)]):
+                    raise NpzError("its bytes do not have the checksum that it states")
+            elif len(members) != _stated_count(content):
+                raise NpzError(f"its index has {len(members)} of {_stated_count(content)} arrays")
             if len(set(members)) != len(members):
                 raise NpzError(f"it has two arrays of one name among {', '.join(members)}")
             return {name.removesuffix(".npy"): read_array(archive, name) for name in members}
@@ -80,6 +82,11 @@ def read_array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
         if file.read(1):
             raise NpzError(f"{member} is longer than its array")
     return array
+
+
+def _stated_count(content: bytes) -> int:
+    """How many members an archive without a comment says that it has; zipfile does not look at it."""
+    return int.from_bytes(content[-12:-10], "little")
 
 
 def _comment(content: bytes) -> bytes:
