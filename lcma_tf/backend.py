@@ -20,5 +20,5 @@ def require_tensorflow() -> None:
     if keras is not None and hasattr(keras, "config"):
         name = keras.config.backend()
     else:
-        name = os.environ.setdefault("KERAS_BACKEND", "tensorflow") or "tensorflow"
+        name = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
     require(name == "tensorflow", "KERAS_BACKEND", "tensorflow", name)

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 import commands
+import lcma_tf
 from lcma_tf import data
 from lcma_tf.data.folder_source import _hashed_split
+from lcma_tf.workdir import Workdir
 
 SPLITS = ("train", "validation", "test")
 
@@ -181,3 +183,27 @@ def test_only_folders_have_bad_files_to_skip(tmp_path):
     name = commands.write_npz(tmp_path / "a.npz")
     with pytest.raises(data.DataError, match="`skip_bad_images` must be False for any set but"):
         data.load(name, skip_bad_images=True)
+
+
+def test_a_run_says_what_it_leaves_out_and_remembers_that_it_does(folder, tmp_path, monkeypatch):
+    def start_training(*args):
+        raise lcma_tf.ConfigError("Training has begun.")
+
+    monkeypatch.setattr("lcma_tf.experiment.train_flow", start_training)
+    for file in folder.rglob("*.png"):
+        save(file, 5, size=(8, 8))
+    (folder / "train" / "c.png").write_bytes(b"BM")
+    flags = {**commands.TINY, "batch_size": 2, "dataset": f"image_folder:{folder}"}
+    command = commands.as_flags(**flags, workdir=tmp_path / "run")
+    refused = commands.call("lcma_tf.train", *command)
+    commands.assert_refused(refused, "train/c.png it is a BMP file; `skip_bad_images` leaves such")
+    assert not (tmp_path / "run").exists()
+    begun = commands.call("lcma_tf.train", *command, "--skip_bad_images")
+    assert begun.err == "error: Training has begun."
+    assert "1 bad image file was left out: train/c.png (must be a PNG or a JPEG" in begun.out
+    assert Workdir(tmp_path / "run").read_configs()[1].skip_bad_images
+    refused = commands.call("lcma_tf.train", *command, "--noskip_bad_images")
+    commands.assert_refused(refused, "train/c.png")
+    (folder / "train" / "c.png").unlink()
+    refused = commands.call("lcma_tf.train", *command)
+    commands.assert_refused(refused, "skip_bad_images=True there and False now")
