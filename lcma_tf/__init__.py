@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lcma_tf.factorization import decide_factorization as decide_factorization
     from lcma_tf.metrics import NegativeLogLikelihood as NegativeLogLikelihood
     from lcma_tf.model import FlowModel as FlowModel
+    from lcma_tf.model import ModelFileError as ModelFileError
     from lcma_tf.model import load as load
 
 __version__ = "0.1.0"
@@ -29,18 +30,24 @@ _EXPORTS = {
     "FactorizationError": "factorization",
     "FlowConfig": "config",
     "FlowModel": "model",
+    "ModelFileError": "model",
     "NegativeLogLikelihood": "metrics",
     "SPLIT_RULES": "factorization",
     "TrainConfig": "config",
     "decide_factorization": "factorization",
     "load": "model",
 }
+_OF_KERAS = ("bijectors", "flows", "metrics", "model", "networks")
 _SUBPACKAGES = ("bijectors", "data", "flows", "networks")
 
 __all__ = [*_EXPORTS, *_SUBPACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
+    if _EXPORTS.get(name, name) in _OF_KERAS:
+        from lcma_tf.backend import require_tensorflow
+
+        require_tensorflow()
     if name in _SUBPACKAGES:
         return importlib.import_module(f"lcma_tf.{name}")
     if name in _EXPORTS:

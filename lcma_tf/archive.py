@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
-
-__all__ = ["save_npz", "unfinished", "written_whole"]
+__all__ = ["unfinished", "written_whole"]
 
 
 def unfinished(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -25,9 +22,3 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     temporary = unfinished(path)
     yield temporary
     os.replace(temporary, path)
-
-
-def save_npz(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
-    """Writes `arrays` by name to `path`, compressed."""
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]

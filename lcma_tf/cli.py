@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from absl import app, logging
 
+from lcma_tf.backend import require_tensorflow
 from lcma_tf.config import require
 
 __all__ = ["require", "run"]
@@ -24,13 +25,13 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         resumable: whether the same command goes on where it was.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Before TensorFlow is imported.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: arguments must be flags; got {' '.join(argv[1:])}")
         logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it reads.
         try:
+            require_tensorflow()
             main()
         except KeyboardInterrupt:
             again = " Run the same command again to go on from there." if resumable else ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lcma_tf.factorization import SPLIT_RULES
+from lcma_tf.paths import absolute, absolute_dataset
 
 __all__ = ["MAX_SEED", "RESAMPLERS", "ConfigError", "FlowConfig", "TrainConfig", "require"]
 
@@ -176,6 +177,7 @@ class TrainConfig(_DictConfig):
         image_size: side to which pictures are cropped and resized; None = as they are.
         resampler: how `celeb_a` is resized: `antialias` (8-bit) or `program` (real-valued).
         pad_to: side to which images are padded with zeros on all sides; None = not.
+        skip_bad_images: leave out the files of an `image_folder` that cannot be decoded.
         split_rule: one of `lcma_tf.factorization.SPLIT_RULES`.
         factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
         train_steps: optimizer steps of the training.
@@ -198,6 +200,7 @@ class TrainConfig(_DictConfig):
     image_size: int | None = None
     resampler: str = "antialias"
     pad_to: int | None = None
+    skip_bad_images: bool = False
     split_rule: str = "lcma"
     factorization_path: str | None = None
     train_steps: int = 10_000
@@ -221,6 +224,12 @@ class TrainConfig(_DictConfig):
         for name in ("image_size", "pad_to"):
             if getattr(self, name) is not None:
                 _require_ints(self, 1, name)
+        require(
+            isinstance(self.skip_bad_images, bool),
+            "skip_bad_images",
+            "True or False",
+            self.skip_bad_images,
+        )
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
             require(_is_finite(value) and value > 0, name, "a finite number > 0", value)
@@ -240,7 +249,25 @@ class TrainConfig(_DictConfig):
                 self.warmup_steps,
             )
 
+    def with_absolute_paths(self) -> Self:
+        """The same run with paths that hold from any folder, and `~` expanded.
+
+        Raises:
+            ConfigError: a path begins with `~` and the name of no user.
+        """
+        paths = {}
+        for name, function in (
+            ("dataset", absolute_dataset),
+            ("data_dir", absolute),
+            ("factorization_path", absolute),
+        ):
+            try:
+                paths[name] = function(getattr(self, name))
+            except ValueError as error:
+                raise ConfigError(f"`{name}`: {error}.") from error
+        return dataclasses.replace(self, **paths)
+
     def data_options(self) -> dict[str, Any]:
         """The arguments of `lcma_tf.data.load`."""
-        names = ("data_dir", "image_size", "resampler", "pad_to")
+        names = ("data_dir", "image_size", "resampler", "pad_to", "skip_bad_images")
         return {"name": self.dataset, **{name: getattr(self, name) for name in names}}

@@ -7,16 +7,15 @@ Two passes over the data with fixed weights: `recalibrate` makes the batch-norm 
 from __future__ import annotations
 
 import os
-import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.archive import save_npz
 from lcma_tf.data import evaluation_batches, training_batches
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.model import FlowModel
+from lcma_tf.npz_files import NpzError, read_npz, save_npz
 
 __all__ = ["average_contributions", "load_contributions", "recalibrate", "save_contributions"]
 
@@ -98,13 +97,21 @@ def load_contributions(path: str | os.PathLike[str]) -> list[np.ndarray]:
     """Reads what `save_contributions` wrote, in the order of the layers.
 
     Raises:
-        FactorizationError: it is not such a file.
+        FactorizationError: it is not such a file, or a damaged one.
     """
+    rule = f"The contributions {os.fspath(path)!r} must be an npz file with layer_1, layer_2, ..."
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return [file[f"layer_{i}"] for i in range(1, len(file.files) + 1)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise FactorizationError(
-            f"The contributions {os.fspath(path)!r} must be an npz file with layer_1, layer_2, ...; "
-            f"got {type(error).__name__}: {error}"
-        ) from error
+        arrays = read_npz(path)
+    except NpzError as error:
+        raise FactorizationError(f"{rule}; got {error}") from error
+    names = [f"layer_{layer}" for layer in range(1, len(arrays) + 1)]
+    if not names or set(names) != arrays.keys():
+        raise FactorizationError(f"{rule}; got {', '.join(sorted(arrays)) or 'no array'}.")
+    layers = [arrays[name] for name in names]
+    for name, layer in zip(names, layers, strict=True):
+        if layer.dtype != np.float32 or layer.ndim != 3 or layer.shape != layers[0].shape:
+            raise FactorizationError(
+                f"{rule}, all float32 [H, W, C] of one shape; {name} is {layer.dtype} "
+                f"{list(layer.shape)} and layer_1 {list(layers[0].shape)}."
+            )
+    return layers

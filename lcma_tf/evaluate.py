@@ -1,10 +1,9 @@
 """`python -m lcma_tf.evaluate`: bits/dim of a finished run over a whole split, and its parts."""
 
-import dataclasses
-
 import numpy as np
 
 from lcma_tf import cli, flag_config
+from lcma_tf.paths import printable
 
 
 def main() -> None:
@@ -12,42 +11,31 @@ def main() -> None:
     for name in ("num_importance_samples", "batch_size"):
         value: int | None = getattr(flags, name)
         cli.require(value is None or value >= 1, name, "at least 1", value)
-    from lcma_tf import data
     from lcma_tf.evaluation import (
         bits_per_dim_of_split,
         bits_per_dim_parts_of_split,
         standard_error,
     )
     from lcma_tf.model import load
+    from lcma_tf.run_images import load_images, whose_images
     from lcma_tf.workdir import Workdir
 
-    _, config = Workdir(flags.workdir).read_configs()
+    workdir = Workdir(flags.workdir)
+    _, config = workdir.read_configs()
     model = load(flags.workdir).frozen()
-    given = {name: getattr(flags, name) for name in ("dataset", "data_dir") if getattr(flags, name)}
-    images = data.load(**dataclasses.replace(config, **given).data_options())
-    cli.require(
-        images.image_shape == model.config.image_shape,
-        "dataset",
-        f"one of images of shape {model.config.image_shape}",
-        images.image_shape,
-    )
-    cli.require(
-        model.config.real_valued or not images.is_real_valued,
-        "dataset",
-        "one of 8-bit images, as the run's is",
-        f"{images.name}, real-valued",
-    )
+    images = load_images(model.config, config, **flag_config.image_options())
     split = getattr(images, flags.split)
     batch_size = flags.batch_size or config.batch_size
     seed = config.seed if flags.seed is None else flags.seed
     num_dimensions = images.num_original_dimensions
 
-    print(f"{images.name}: {images.description}")
+    _, whose = whose_images(workdir, images)
+    print(printable(f"{images.name}: {images.description}\n{whose}"))
 
     def show(scores: np.ndarray, num_draws: int) -> None:
         error = standard_error(scores)
         print(
-            f"{images.name} {flags.split}: {scores.mean():.4f}"
+            f"{printable(images.name)} {flags.split}: {scores.mean():.4f}"
             f"{'' if error is None else f' +- {error:.4f}'} bits/dim "
             f"({len(scores)} images, {num_draws} noise draw{'s' * (num_draws > 1)} each)"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import time
-import zlib
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from lcma_tf.evaluation import (
 )
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
 from lcma_tf.model import FlowModel
+from lcma_tf.paths import kind_of_dataset, printable
 from lcma_tf.training import train_flow
 from lcma_tf.workdir import Workdir, write_json
 from lcma_tf.workers import Workers
@@ -36,7 +36,6 @@ __all__ = ["agreement_with_realnvp", "pretrain", "run_experiment", "say"]
 
 _MAX_CODEC_IMAGES = 2_000  # Lossless WebP takes some 20 ms an image.
 _MAX_RECONSTRUCTIONS = 1_000
-_MAX_COMPARED = 1_000  # Images of each split that workers compare.
 
 
 def run_experiment(
@@ -82,25 +81,24 @@ def _description(flow_config, config, data, runtime) -> dict[str, Any]:
     """What the workers of one run must have in common, by name."""
     own = ("data_dir", "factorization_path")  # Where files are on this host.
     shared = {name: value for name, value in config.to_dict().items() if name not in own}
-    pixels = [getattr(data, split)[:_MAX_COMPARED].tobytes() for split in SPLITS]
     return {
         **flow_config.to_dict(),
         **shared,
+        "dataset": kind_of_dataset(config.dataset),
         "steps_per_execution": runtime.steps_per_execution,
-        "number of images": [len(getattr(data, split)) for split in SPLITS],
-        "checksum of the first images": [zlib.crc32(images) for images in pixels],
+        **{f"images of {split}": found for split, found in data.fingerprint.items()},
     }
 
 
 def _begin(flow_config, config, data, workdir) -> dict[str, Any] | None:
     """Claims the workdir; returns the factorization that the run was given, as a dict, or None."""
-    workdir.check(flow_config, config)
+    workdir.check(flow_config, config, data.fingerprint)
     given = None
     if config.factorization_path is not None:
         factorization = Factorization.load(config.factorization_path)
         factorization.check_fits(flow_config.image_shape, flow_config.num_scales)
         given = factorization.to_dict()
-    workdir.claim(flow_config, config)
+    workdir.claim(flow_config, config, data.fingerprint)
     counts = " / ".join(f"{len(getattr(data, split)):,}" for split in SPLITS)
     say(f"data: {data.name}, {counts} images for {', '.join(SPLITS)}. {data.description}".strip())
     return given
@@ -261,4 +259,4 @@ def _codec_bits_per_dim(data: ImageData) -> dict[str, Any]:
 
 def say(line: str) -> None:
     """One line about what the run does, among the progress bars."""
-    print(f"[lcma_tf] {line}", flush=True)
+    print(f"[lcma_tf] {printable(line)}", flush=True)

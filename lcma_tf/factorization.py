@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lcma_tf import masks as masks_lib
-from lcma_tf.archive import save_npz
+from lcma_tf.npz_files import NpzError, read_npz, save_npz
 from lcma_tf.split_rules import RULES, SPLIT_RULES
 
 __all__ = [
@@ -37,11 +35,6 @@ _ENTRIES = {
     "seed": (np.integer, 0),
     "image_shape": (np.integer, 1),
 }
-# What NumPy and zipfile raise at torn, damaged and foreign files.
-_UNREADABLE = (
-    *(OSError, ValueError, TypeError, EOFError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 
 
 class FactorizationError(ValueError):
@@ -169,15 +162,15 @@ class Factorization:
         """Reads and validates a file that `save` wrote; nothing in it is unpickled.
 
         Raises:
-            FactorizationError: no such file, a torn or foreign one, or masks that break the rules.
+            FactorizationError: no such file, a torn, damaged or foreign one, or masks that break the
+                rules.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except _UNREADABLE as error:
+            arrays = read_npz(path)
+        except NpzError as error:
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must be a readable npz file without pickled "
-                f"objects; got {type(error).__name__}: {error}"
+                f"objects; got {error}"
             ) from error
         names = [f"mask_{scale}" for scale in range(1, len(arrays) - len(_ENTRIES) + 1)]
         if {*_ENTRIES, *names} != arrays.keys():
@@ -196,12 +189,17 @@ class Factorization:
                 f"The factorization {os.fspath(path)!r} must have format_version {FORMAT_VERSION}; "
                 f"got {int(arrays['format_version'])}."
             )
-        return cls(
-            str(arrays["rule"]),
-            tuple(int(size) for size in arrays["image_shape"]),
-            tuple(arrays[name] for name in names),
-            int(arrays["seed"]),
-        )
+        try:
+            return cls(
+                str(arrays["rule"]),
+                tuple(int(size) for size in arrays["image_shape"]),
+                tuple(arrays[name] for name in names),
+                int(arrays["seed"]),
+            )
+        except FactorizationError as error:
+            raise FactorizationError(
+                f"The factorization {os.fspath(path)!r} must hold a valid one: {error}"
+            ) from error
 
 
 def decide_factorization(

@@ -13,6 +13,7 @@ from absl import flags
 
 from lcma_tf.config import MAX_SEED, RESAMPLERS, FlowConfig, TrainConfig, require
 from lcma_tf.factorization import SPLIT_RULES
+from lcma_tf.paths import expanded
 from lcma_tf.study.config import COMPARED_RULES, StudyConfig
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "define_sample_flags",
     "define_train_flags",
     "flow_config",
+    "image_options",
     "runtime_options",
     "study_config",
     "train_config",
@@ -46,6 +48,7 @@ _HELP = {
     "data_dir": "where the data set's archives are, or TensorFlow Datasets prepares it",
     "image_size": "side to which pictures are cropped and resized",
     "resampler": "how celeb_a is resized: to 8 bits, or as the RealNVP program did, to real numbers",
+    "skip_bad_images": "leave out the files of an image_folder that cannot be decoded, and say which",
     "pad_to": "side to which images are padded with zeros; bits/dim are those of the pixels inside",
     "split_rule": "which dimensions go on at each scale",
     "factorization_path": "a saved factorization to use instead of pretraining",
@@ -60,6 +63,7 @@ _HELP = {
     "steps_per_epoch": "steps between validations and checkpoints",
     "seed": "order of the data, noise, initial weights, the random rule",
 }
+_PATHS = ("data_dir", "factorization_path")
 _CHOICES = {
     "flow": ("realnvp",),
     "pixel_transform": ("two_sided", "one_sided"),
@@ -72,7 +76,7 @@ _CHOICES = {
 
 def define_train_flags() -> None:
     """The flags of `lcma_tf.train`."""
-    flags.DEFINE_string("workdir", None, "folder of the run: made, or gone on with", required=True)
+    _define_path("workdir", None, "folder of the run: made, or gone on with", required=True)
     for config in (FlowConfig, TrainConfig):
         for field in dataclasses.fields(config):
             if field.name in _HELP and field.name not in FLAGS:
@@ -104,20 +108,19 @@ def define_ablation_flags() -> None:
 
 def define_evaluate_flags() -> None:
     """The flags of `lcma_tf.evaluate`."""
-    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
+    _define_path("workdir", None, "folder of a finished run", required=True)
     flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "images to score")
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
     flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
     _define_seed("of the dequantization noise; default: the run's", default=None)
-    flags.DEFINE_string("dataset", None, "score another data set than the run's")
-    flags.DEFINE_string("data_dir", None, "where it is; default: the run's")
+    _define_images()
     _show_in_help()
 
 
 def define_sample_flags() -> None:
     """The flags of `lcma_tf.sample`."""
-    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
-    flags.DEFINE_string("output", None, "the PNG file; default: drawn.png in the workdir")
+    _define_path("workdir", None, "folder of a finished run", required=True)
+    _define_path("output", None, "the PNG file; default: drawn.png in the workdir")
     flags.DEFINE_enum(
         "kind",
         "grid",
@@ -127,14 +130,15 @@ def define_sample_flags() -> None:
     flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
     flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
     flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
+    _define_images()
     _define_seed("of the samples, or of the choice of test images")
     _show_in_help()
 
 
 def define_export_flags() -> None:
     """The flags of `export.export_saved_model`."""
-    flags.DEFINE_string("workdir", None, "folder of a finished run", required=True)
-    flags.DEFINE_string("export_dir", None, "base path of the served model", required=True)
+    _define_path("workdir", None, "folder of a finished run", required=True)
+    _define_path("export_dir", None, "base path of the served model", required=True)
     _define_seed("of the dequantization noise of scores")
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score; each costs a pass")
     flags.DEFINE_integer("max_batch_size", 64, "rows of a request, or of requests merged")
@@ -154,8 +158,8 @@ def check_flow_flags() -> None:
 
 
 def train_config() -> TrainConfig:
-    """The run that the flags describe."""
-    return TrainConfig(**_values(TrainConfig))
+    """The run that the flags describe, its paths from the root."""
+    return TrainConfig(**_values(TrainConfig)).with_absolute_paths()
 
 
 def study_config() -> StudyConfig:
@@ -181,8 +185,40 @@ def _values(config: type) -> dict[str, Any]:
     }
 
 
+def image_options() -> dict[str, Any]:
+    """The values of the flags for `lcma_tf.run_images.load_images`, by name."""
+    dataset = FLAGS.dataset
+    require(dataset != "", "dataset", "the name of a data set", dataset)
+    return {
+        "dataset": dataset,
+        "data_dir": FLAGS.data_dir,
+        "skip_bad_images": FLAGS.skip_bad_images,
+    }
+
+
+def _define_images() -> None:
+    flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
+    _define_path("data_dir", None, "where it is; default: the run's")
+    flags.DEFINE_bool("skip_bad_images", None, f"{_HELP['skip_bad_images']}; default: as the run")
+
+
 def _define_seed(text: str, default: int | None = 0) -> None:
     flags.DEFINE_integer("seed", default, text, lower_bound=0, upper_bound=MAX_SEED)
+
+
+class _PathParser(flags.ArgumentParser):
+    """A path whose `~` is the home folder: a shell leaves that of `--workdir=~/runs` alone."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        return expanded(argument)
+
+
+def _define_path(name: str, default: str | None, text: str, **options: Any) -> None:
+    flags.DEFINE(
+        _PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
+    )
 
 
 def _show_in_help() -> None:
@@ -202,5 +238,7 @@ def _define(field: dataclasses.Field) -> None:
         flags.DEFINE_float(name, default, text)
     elif isinstance(default, int) or "int" in str(field.type):
         flags.DEFINE_integer(name, default, text)
+    elif name in _PATHS:
+        _define_path(name, default, text)
     else:
         flags.DEFINE_string(name, default, text)

@@ -1,6 +1,7 @@
 """`python -m lcma_tf.sample`: pictures from a finished run."""
 
 import os
+import sys
 
 import numpy as np
 
@@ -41,11 +42,16 @@ def main() -> None:
 
 
 def _paths(model, flags):
-    from lcma_tf import data
+    from lcma_tf.run_images import load_images, whose_images
     from lcma_tf.workdir import Workdir
 
-    _, config = Workdir(flags.workdir).read_configs()
-    test = data.load(**config.data_options()).test
+    workdir = Workdir(flags.workdir)
+    _, config = workdir.read_configs()
+    images = load_images(model.config, config, **flag_config.image_options())
+    may_be_the_runs, whose = whose_images(workdir, images)
+    if not may_be_the_runs:
+        print(f"warning: {whose}", file=sys.stderr)
+    test = images.test
     rows = flags.num_samples if flags["num_samples"].present else 6
     rule = f"at most half the {len(test)} test images"
     cli.require(2 * rows <= len(test), "num_samples", rule, rows)

@@ -24,7 +24,7 @@ from lcma_tf.devices import RuntimeConfig, make_strategy
 from lcma_tf.distributed_data import distribute_evaluation, distribute_training
 from lcma_tf.factorization import Factorization
 from lcma_tf.metrics import NegativeLogLikelihood
-from lcma_tf.model import FlowModel
+from lcma_tf.model import FlowModel, load_weights
 from lcma_tf.optimizer import FusedAdam
 from lcma_tf.workers import Workers
 
@@ -84,7 +84,7 @@ def train_flow(
         with written_whole(result) as temporary:
             final.save(temporary)
 
-    workers.on_chief(finish if not done else lambda: final.load_weights(result))
+    workers.on_chief(finish if not done else lambda: load_weights(final, result))
     workers.share(final.weights)
     return final
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from lcma_tf.archive import unfinished, written_whole
 from lcma_tf.config import FlowConfig, TrainConfig
+from lcma_tf.data.fingerprint import differences
+from lcma_tf.paths import expanded, kind_of_dataset
 
 __all__ = ["Workdir", "WorkdirError", "write_json"]
 
 # Where data lie does not change what comes out.
 _NOT_COMPARED = ("data_dir",)
+_FINGERPRINT = "images"  # Beside the configs in their file.
 
 
 class WorkdirError(ValueError):
@@ -24,7 +28,7 @@ class Workdir:
     """Paths of one run. Nothing is made before `claim`.
 
     Args:
-        path: the folder.
+        path: the folder; `~` is expanded.
 
     Raises:
         WorkdirError: `path` is empty.
@@ -33,7 +37,7 @@ class Workdir:
     def __init__(self, path: str | os.PathLike[str]):
         if not os.fspath(path):
             raise WorkdirError("`workdir` must be the path of a folder; got ''.")
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(expanded(os.fspath(path)))
         self.config = self.path / "config.json"
         self.contributions = self.path / "contributions.npz"
         self.factorization = self.path / "factorization.npz"
@@ -44,8 +48,17 @@ class Workdir:
         """The folder of the backups, logs and history of `pretrain` or `train`."""
         return self.path / name
 
-    def check(self, flow: FlowConfig, train: TrainConfig) -> None:
-        """Raises `WorkdirError` if the folder belongs to anything but a run of these configs."""
+    def check(
+        self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
+    ) -> None:
+        """Raises `WorkdirError` if the folder belongs to anything but a run of these configs and images.
+
+        Paths count by the place that they lead to; that of the data does not count at all where the
+        images themselves can be compared.
+
+        Args:
+            fingerprint: `ImageData.fingerprint`; None = images are not compared.
+        """
         if not self.path.exists():
             return
         if not self.path.is_dir():
@@ -61,6 +74,10 @@ class Workdir:
                 )
             return
         ours, theirs = _flat(flow, train), _flat(*self.read_configs())
+        known = self.read_fingerprint()
+        if fingerprint is not None and known is not None:
+            for values in (ours, theirs):
+                values["dataset"] = kind_of_dataset(values["dataset"])
         differing = [
             f"{name}={theirs.get(name)!r} there and {ours.get(name)!r} now"
             for name in sorted(ours.keys() | theirs.keys())
@@ -71,17 +88,36 @@ class Workdir:
                 f"`workdir` must be new or of the same config; {str(self.path)!r} has "
                 f"{'; '.join(differing)}."
             )
+        if fingerprint is not None and known is not None and known != fingerprint:
+            found = "; ".join(differences(known, fingerprint))
+            raise WorkdirError(
+                "`dataset` must hold the images that the run was begun with, or `workdir` be new; "
+                f"{str(self.path)!r} was begun with others: {found}."
+            )
 
-    def claim(self, flow: FlowConfig, train: TrainConfig) -> None:
-        """Makes the folder and writes the configs into it.
+    def claim(
+        self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder and writes into it what the run is; paths are made absolute.
+
+        A run of an earlier version, which knows no `fingerprint`, is given this one.
 
         Raises:
             WorkdirError: the file system refuses.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not self.config.exists():
-                write_json(self.config, {"flow": flow.to_dict(), "train": train.to_dict()})
+            is_new = not self.config.exists()
+            if is_new:
+                train = train.with_absolute_paths()
+                values = {"flow": flow.to_dict(), "train": train.to_dict()}
+            else:
+                values = json.loads(self.config.read_text())
+            if fingerprint is not None and _FINGERPRINT not in values:
+                values[_FINGERPRINT] = dict(fingerprint)
+                is_new = True
+            if is_new:
+                write_json(self.config, values)
         except OSError as error:
             raise WorkdirError(
                 "`workdir` must be a folder that can be made and written to; "
@@ -102,6 +138,15 @@ class Workdir:
                 f"`workdir` must be a run's, with a readable {self.config.name}; "
                 f"got {str(self.path)!r}: {error}"
             ) from error
+
+    def read_fingerprint(self) -> dict[str, Any] | None:
+        """`ImageData.fingerprint` of the images that the run was begun with; None = it is not known.
+
+        Raises:
+            WorkdirError: there is no run, or it cannot be read.
+        """
+        self.read_configs()
+        return json.loads(self.config.read_text()).get(_FINGERPRINT)
 
     def read_metrics(self) -> dict[str, Any]:
         """What the run wrote when it was evaluated; empty before that.
@@ -125,5 +170,6 @@ def write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
 
 def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
     # Through JSON, so that a tuple equals the list it was written as.
+    train = train.with_absolute_paths()
     both = json.loads(json.dumps({**flow.to_dict(), **train.to_dict()}))
     return {name: value for name, value in both.items() if name not in _NOT_COMPARED}

@@ -32,6 +32,7 @@ REFUSED_BY_TRAIN = {
     "image_size": [0, -32, 32.0, "32"],
     "resampler": ["bilinear", "", None],
     "pad_to": [0, -32, 32.0, "32"],
+    "skip_bad_images": [1, "yes", None],
     "split_rule": ["lmca", "", None],
     "train_steps": [0, -1, *NOT_INTEGERS],
     "pretrain_steps": [0, -1, 2.0, "2"],

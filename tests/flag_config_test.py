@@ -1,6 +1,7 @@
 """A flag is a field of a config, and the flag files of `configs/` are good."""
 
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
@@ -27,8 +28,8 @@ FIELDS = {
 def values(monkeypatch):
     """Flags of `lcma_tf.train` by themselves, not among those of other tests."""
     values = flags.FlagValues()
-    for name in ("string", "integer", "float", "bool", "enum"):
-        name = f"DEFINE_{name}"
+    for kind in ("", "_string", "_integer", "_float", "_bool", "_enum"):
+        name = f"DEFINE{kind}"
         monkeypatch.setattr(flags, name, _into(values, getattr(flags, name)))
     monkeypatch.setattr(flag_config, "FLAGS", values)
     flag_config.define_train_flags()
@@ -62,7 +63,7 @@ def test_values_reach_the_config_with_their_type(values):
     values(["train", "--workdir=w", *argv, "--seed=5", "--pretrain_steps=7"])
     flow, train = flag_config.flow_config(image_shape=(64, 64, 1)), flag_config.train_config()
     assert (flow.image_shape, flow.num_scales, flow.alpha) == ((64, 64, 1), 3, 0.01)
-    assert (train.flip, train.data_dir, train.image_size) == (True, "d", 64)
+    assert (train.flip, train.data_dir, train.image_size) == (True, os.path.abspath("d"), 64)
     assert (train.resampler, train.pad_to) == ("program", 64)
     assert (train.pretrain_steps, train.train_steps) == (7, lcma_tf.TrainConfig().train_steps)
     assert flow.seed == train.seed == 5

@@ -5,10 +5,13 @@ shape, no empty split) needs no second check in training or evaluation.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
 import numpy as np
+
+from lcma_tf.data.fingerprint import fingerprint_of_images
 
 SPLITS = ("train", "validation", "test")
 
@@ -85,6 +88,14 @@ class ImageData:
     def is_real_valued(self) -> bool:
         """Whether pixels are real numbers instead of 8-bit ones."""
         return self.train.dtype == np.float32
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these images from any others, split by split: see `fingerprint_of_images`.
+
+        Reads all of the pixels, once.
+        """
+        return {split: fingerprint_of_images(getattr(self, split)) for split in SPLITS}
 
     def flow_options(self) -> dict[str, Any]:
         """The fields of `lcma_tf.FlowConfig` that a flow of these images has, by name."""

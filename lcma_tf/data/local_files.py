@@ -4,15 +4,14 @@ They are read in place of a download: servers of data sets vanish, ask for a log
 """
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lcma_tf.data.image_data import DataError
+from lcma_tf.image_files import decode_image
 
 
 def expanded(data_dir: str | None) -> str | None:
@@ -74,11 +73,9 @@ def decode_picture(data: bytes, kind: str, width: int, height: int) -> np.ndarra
     """A `PNG` or `JPEG` file as uint8 `[height, width, 3]`; to be called within `reading`.
 
     Raises:
-        ValueError: another size. What Pillow raises on a file of another kind or a torn one varies.
+        ValueError: another size, a file of another kind or a torn one.
     """
-    with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-        if picture.size != (width, height):
-            raise ValueError(
-                f"picture must be {width}x{height}; got {picture.width}x{picture.height}"
-            )
-        return np.asarray(picture.convert("RGB"))
+    picture = decode_image(data, [kind], orientation=False)
+    if picture.size != (width, height):
+        raise ValueError(f"picture must be {width}x{height}; got {picture.width}x{picture.height}")
+    return np.asarray(picture.convert("RGB"))

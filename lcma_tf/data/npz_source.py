@@ -4,10 +4,15 @@ Nothing in the file is unpickled, so a file from a stranger cannot run code.
 """
 
 import os
+import zipfile
 
 import numpy as np
 
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+from lcma_tf.npz_files import read_array
+from lcma_tf.paths import printable
+
+_MAGIC = np.lib.format.MAGIC_PREFIX  # Of one array by itself.
 
 
 def load_npz(path: str, data_dir: str | None = None, image_size: int | None = None) -> ImageData:
@@ -23,28 +28,34 @@ def load_npz(path: str, data_dir: str | None = None, image_size: int | None = No
             `ImageData` refuses.
     """
     del data_dir
-    name = f"npz:{path}"
+    name = printable(f"npz:{path}")
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
-        raise DataError(f"{name}: must name an existing .npz file; there is no file {path!r}")
-    try:
-        archive = np.load(path, allow_pickle=False)
+        place = printable(os.path.abspath(path))
+        raise DataError(f"{name}: must name an existing .npz file; there is no file {place!r}")
     # NumPy, zipfile and zlib have no error in common, here and below.
+    try:
+        with open(path, "rb") as file:
+            is_single = file.read(len(_MAGIC)) == _MAGIC
+        archive = None if is_single else zipfile.ZipFile(path)
     except Exception as error:
         raise DataError(
             f"{name}: must be a whole .npz archive; opening it failed: {error}"
         ) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
+    if archive is None:
         raise DataError(f"{name}: must be an .npz archive of named arrays; got a single array")
     with archive:
-        missing = [split for split in SPLITS if split not in archive.files]
+        found = {member.removesuffix(".npy"): member for member in archive.namelist()}
+        missing = [split for split in SPLITS if split not in found]
         if missing:
             raise DataError(
                 f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
-                f"found {', '.join(archive.files) or 'none'}"
+                f"found {', '.join(found) or 'none'}"
             )
-        train, validation, test = (_read_split(archive, name, split) for split in SPLITS)
-        data = ImageData(name, train, validation, test)
+        train, validation, test = (
+            _read_split(archive, name, split, found[split]) for split in SPLITS
+        )
+    data = ImageData(name, train, validation, test)
     if image_size is not None and data.image_shape[:2] != (image_size, image_size):
         raise DataError(
             f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "
@@ -53,9 +64,9 @@ def load_npz(path: str, data_dir: str | None = None, image_size: int | None = No
     return data
 
 
-def _read_split(archive, name: str, split: str) -> np.ndarray:
+def _read_split(archive: zipfile.ZipFile, name: str, split: str, member: str) -> np.ndarray:
     try:
-        images = archive[split]
+        images = read_array(archive, member)
     except Exception as error:
         if "allow_pickle" in str(error):
             raise DataError(

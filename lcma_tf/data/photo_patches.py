@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lcma_tf.data.image_data import SPLITS, DataError
+from lcma_tf.image_files import ImageFileError, decode_image, read_image_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,8 @@ def read_photo(photo: Photo) -> np.ndarray:
     """The photograph as uint8 `[H, W, 3]`.
 
     Raises:
-        DataError: its package is not installed, or this version of it lacks the file.
+        DataError: its package is not installed, or this version of it lacks the file, or
+            the file is damaged.
     """
     spec = importlib.util.find_spec(photo.package)
     if spec is None or spec.origin is None:
@@ -115,8 +117,10 @@ def read_photo(photo: Photo) -> np.ndarray:
             f"photo_patches: the installed {photo.distribution} must contain {photo.path}; this "
             f"version does not, there is no file {file}"
         )
-    with Image.open(file) as picture:
-        return np.asarray(picture.convert("RGB"))
+    try:
+        return np.asarray(decode_image(read_image_file(file), orientation=False).convert("RGB"))
+    except ImageFileError as error:
+        raise DataError(f"photo_patches: {file} must be the photograph; it {error}") from error
 
 
 @dataclasses.dataclass

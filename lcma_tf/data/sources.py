@@ -40,6 +40,7 @@ def load(
     image_size: int | None = None,
     resampler: str = DEFAULT_RESAMPLER,
     pad_to: int | None = None,
+    skip_bad_images: bool = False,
 ) -> ImageData:
     """Loads a data set into memory.
 
@@ -56,6 +57,8 @@ def load(
             (real-valued, so that the images are float32).
         pad_to: height and width in pixels to which images are padded with zeros on all sides; None
             pads nothing. `ImageData` says how bits/dim are then counted.
+        skip_bad_images: `image_folder` leaves out files that cannot be decoded, and says which in the
+            description; other sets have no such files.
 
     A TFDS set that is not prepared is downloaded, except for the two ImageNets; with no network that
     fails after about 200 seconds of TFDS' retries.
@@ -72,6 +75,10 @@ def load(
     if resampler not in RESAMPLERS:
         raise DataError(f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {resampler!r}")
     source, argument = _find(name)
+    if skip_bad_images and source is not load_image_folder:
+        raise DataError(
+            f"`skip_bad_images` must be False for any set but image_folder; got True for {name}"
+        )
     if source is load_celeb_a:
         data = load_celeb_a(argument, data_dir, image_size, resampler)
     elif resampler != DEFAULT_RESAMPLER:
@@ -79,6 +86,8 @@ def load(
             f"`resampler` must be {DEFAULT_RESAMPLER} for any set but celeb_a; got {resampler!r} for "
             f"{name}"
         )
+    elif source is load_image_folder:
+        data = load_image_folder(argument, data_dir, image_size, skip_bad_images)
     else:
         data = source(argument, data_dir, image_size)
     return data if pad_to is None else padded(data, pad_to)

@@ -48,13 +48,19 @@ class StudyFolder(Workdir):
         """The workdir of the pretraining that the rules of one seed share."""
         return Workdir(self.path / f"seed_{seed}" / "pretraining")
 
-    def joined(self, study: StudyConfig, flow: FlowConfig, train: TrainConfig) -> StudyConfig:
-        """`study` with what the folder has already, if that is a study of the same configs.
+    def joined(
+        self,
+        study: StudyConfig,
+        flow: FlowConfig,
+        train: TrainConfig,
+        fingerprint: Mapping[str, Any] | None = None,
+    ) -> StudyConfig:
+        """`study` with what the folder has already, if that is a study of the same configs and images.
 
         Raises:
             WorkdirError: it is not, or cannot be read.
         """
-        self.check(*_common(flow, train))
+        self.check(*_common(flow, train), fingerprint)
         stored = self._read_json().get("study")
         if stored is None:
             return study
@@ -67,14 +73,19 @@ class StudyFolder(Workdir):
             ) from error
 
     def claim_study(
-        self, study: StudyConfig, flow: FlowConfig, train: TrainConfig, command: str
+        self,
+        study: StudyConfig,
+        flow: FlowConfig,
+        train: TrainConfig,
+        command: str,
+        fingerprint: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes the folder and writes into it what the study is, and by which commands.
 
         Raises:
             WorkdirError: the file system refuses.
         """
-        self.claim(*_common(flow, train))
+        self.claim(*_common(flow, train), fingerprint)
         values = self._read_json()
         for part, names in _OF_A_RUN.items():
             values[part] = {k: v for k, v in values[part].items() if k not in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import platform
 from collections.abc import Mapping
@@ -9,10 +10,11 @@ from importlib import metadata
 
 import numpy as np
 
-from lcma_tf.archive import save_npz, written_whole
+from lcma_tf.archive import written_whole
 from lcma_tf.config import TrainConfig
 from lcma_tf.data import ImageData
 from lcma_tf.model import load
+from lcma_tf.npz_files import NpzError, read_npz, save_npz
 from lcma_tf.study.charts import save_ablation, save_sample_grids
 from lcma_tf.study.config import Arm, StudyConfig
 from lcma_tf.study.folder import StudyFolder, validation_curve
@@ -87,11 +89,12 @@ def _draw(path: pathlib.Path, folder: StudyFolder, report: StudyReport) -> None:
 def _samples(workdir: Workdir, seed: int) -> np.ndarray:
     """Samples of a finished run, drawn once and kept in its workdir."""
     path = workdir.path / "samples.npz"
-    if not path.exists():
-        images = load(workdir.path).frozen().sample(_GRID**2, seed).numpy()
-        save_npz(path, {"images": images})
-    with np.load(path, allow_pickle=False) as file:
-        return file["images"]
+    if path.exists():
+        with contextlib.suppress(NpzError, KeyError):  # What is damaged is drawn again.
+            return read_npz(path)["images"]
+    images = load(workdir.path).frozen().sample(_GRID**2, seed).numpy()
+    save_npz(path, {"images": images})
+    return images
 
 
 def _label(arm: Arm, report: StudyReport) -> str:

@@ -57,7 +57,7 @@ def run_study(
         StudyError: at the end, if a run ended without a result.
     """
     study = _check(study, flow, train, data, folder, runtime)
-    folder.claim_study(study, flow, train, command)
+    folder.claim_study(study, flow, train, command, data.fingerprint)
     runs = _runs(study, train)
     left = [run for run in runs if not is_finished(folder.run(*run))]
     say(f"study: {len(runs)} runs, {len(runs) - len(left)} of them finished")
@@ -101,14 +101,14 @@ def _check(study, flow, train, data, folder, runtime) -> StudyConfig:
     require(path is None, "factorization_path", "left out: a study decides its own", path)
     scales = flow.num_scales
     require(scales >= 2, "num_scales", "at least 2, so that there is something to split", scales)
-    study = folder.joined(study, flow, train)
+    study = folder.joined(study, flow, train, data.fingerprint)
     data_lib.check_training_batches(data.train, train.batch_size)
     make_strategy(runtime.num_devices, train.batch_size)
     for arm, seed in _runs(study, train):
         of_run = run_configs(arm, seed, flow, train)
         runtime.check_fits(of_run[1])
-        folder.run(arm, seed).check(*of_run)
-        folder.pretraining(seed).check(*_without_splits(seed, flow, train))
+        folder.run(arm, seed).check(*of_run, data.fingerprint)
+        folder.pretraining(seed).check(*_without_splits(seed, flow, train), data.fingerprint)
     return study
 
 
@@ -124,9 +124,9 @@ def _run(arm, seed, flow, train, data, folder, runtime) -> None:
     if arm.pretrains and not workdir.contributions.exists():
         shared = folder.pretraining(seed)
         without_splits = _without_splits(seed, flow, train)
-        shared.claim(*without_splits)
+        shared.claim(*without_splits, data.fingerprint)
         contributions = pretrain(*without_splits, data, shared, runtime)
-        workdir.claim(*of_run)
+        workdir.claim(*of_run, data.fingerprint)
         save_contributions(workdir.contributions, contributions)  # A phase that is done.
     run_experiment(*of_run, data, workdir, runtime)
     if not is_finished(workdir):

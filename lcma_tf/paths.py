@@ -1,0 +1,53 @@
+"""Paths as they are meant: `~` is the home folder, and what a run remembers holds from any folder.
+
+A data set is named by a path after the prefix `npz:` or `image_folder:`; other names are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["absolute", "absolute_dataset", "expanded", "kind_of_dataset", "printable"]
+
+_PREFIXES = ("npz:", "image_folder:")
+
+
+def expanded(path: str) -> str:
+    """`path` with a leading `~` or `~user` replaced by that home folder.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    whole = os.path.expanduser(path)
+    if whole.startswith("~"):
+        raise ValueError(
+            f"a path that begins with ~ must name the home folder of a user; got {path!r} (a file "
+            f"of that name is ./{path})"
+        )
+    return whole
+
+
+def absolute(path: str | None) -> str | None:
+    """The same place by a path from the root; None and the empty path stay what they are."""
+    return os.path.abspath(expanded(path)) if path else path
+
+
+def absolute_dataset(name: str) -> str:
+    """The name of a data set with its path, if it has one, made absolute."""
+    prefix, path = _parts(name)
+    return f"{prefix}{absolute(path)}" if prefix else name
+
+
+def kind_of_dataset(name: str) -> str:
+    """The name of a data set without the path of its files: `npz:` for `npz:/data/a.npz`."""
+    return _parts(name)[0] or name
+
+
+def _parts(name: str) -> tuple[str, str]:
+    prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+    return prefix, name[len(prefix) :]
+
+
+def printable(text: object) -> str:
+    """`text` as a terminal takes it: bytes of file names that are no UTF-8 become `\\xff`."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
