@@ -44,7 +44,9 @@ def feed(name: str, array: np.ndarray) -> Iterator[int]:
                 tf.TF_StringInit(place)
                 tf.TF_StringCopy(place, text, len(text))
         elif size:
-            ctypes.memmove(data, np.ascontiguousarray(array).ctypes.data, size)
+            # Held by a name until it is copied: an address alone keeps no array alive.
+            contiguous = np.ascontiguousarray(array)
+            ctypes.memmove(data, contiguous.ctypes.data, size)
         yield tensor
     finally:
         for place in places:  # TF_DeleteTensor frees the array of strings, not the long ones in it.
