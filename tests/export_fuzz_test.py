@@ -19,8 +19,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export.c_api import Code
-from export.cpp_session import CppSession, CppSessionError
+from export.cpp_session import Code, CppSession, CppSessionError
 from export.signatures import ServingFlow
 from testing import random_images, tiny_flow
 
