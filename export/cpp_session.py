@@ -29,6 +29,7 @@ _PREFIX = "Graph execution error:\n\n"
 class Code(enum.IntEnum):
     """TensorFlow's status codes that this package raises itself."""
 
+    UNKNOWN = 2
     INVALID_ARGUMENT = 3
     NOT_FOUND = 5
     FAILED_PRECONDITION = 9
@@ -154,6 +155,11 @@ class CppSession:
             except tf.errors.OpError as error:
                 raise CppSessionError(
                     f"Running {signature}: {_message(error)}", error.error_code
+                ) from error
+            except UnicodeDecodeError as error:  # Python cannot even raise what the session said.
+                raise CppSessionError(
+                    f"Running {signature}: TensorFlow refused, in a message that is no text.",
+                    Code.UNKNOWN,
                 ) from error
         # A tensor may be what was fed, or another's answer: an array of one's own may be written to.
         return {name: np.array(answer) for name, answer in answers.items()}

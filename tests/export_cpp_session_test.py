@@ -38,7 +38,7 @@ def unchecked(path):
 
 
 def test_signatures_are_read_from_the_graph(session):
-    names = ["checked", "every", "level", "logarithm", "scale", "text"]
+    names = ["checked", "every", "fourth", "level", "logarithm", "scale", "text"]
     assert list(session.signatures) == names  # And not __saved_model_init_op.
     scale = session.signatures["scale"]
     assert isinstance(scale, Signature)
@@ -195,6 +195,13 @@ def test_wrong_inputs_are_invalid_arguments(
             either.run(signature, {"images": images})
         assert refused.value.code == 3
         assert either.run(signature, {"images": IMAGES})["total"].shape == (1,)
+
+
+def test_a_refusal_that_is_no_text_is_one_too(session):
+    for text in (b"a", b"\x89"):
+        with pytest.raises(CppSessionError, match="Running fourth: "):
+            session.run("fourth", {"text": [text]})
+    assert session.run("fourth", {"text": [b"abcde"]})["byte"].tolist() == [b"e"]
 
 
 def test_unchecked_shapes_are_left_to_the_graph(unchecked):
