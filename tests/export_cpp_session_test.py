@@ -1,6 +1,7 @@
 """SavedModels run in TensorFlow's C++ session: what comes out, what is refused, what is freed."""
 
 import concurrent.futures
+import gc
 import os
 import pathlib
 import threading
@@ -233,7 +234,7 @@ def resident_bytes():
 
 
 def test_memory_stays_flat_over_many_runs(session, unchecked):
-    text = [b"x" * 100_000] * 2  # A leak of one of them, in or out, would be 40 MB and more.
+    text = [b"x" * 100_000] * 2  # A leak of one of them, in or out, would be 100 MB and more.
     images = np.zeros((10_000, 2, 3, 3), np.uint8)
 
     def runs(count):
@@ -245,8 +246,8 @@ def test_memory_stays_flat_over_many_runs(session, unchecked):
 
     runs(50)
     before = resident_bytes()
-    runs(400)
-    assert resident_bytes() - before < 20e6
+    runs(1_000)
+    assert resident_bytes() - before < 50e6
 
 
 def test_sessions_are_freed(path):
@@ -256,11 +257,12 @@ def test_sessions_are_freed(path):
                 session.run("scale", {"images": IMAGES})
             with pytest.raises(CppSessionError, match="Could not find SavedModel"):
                 CppSession(path / "variables")
+        gc.collect()  # A graph in Python refers to itself.
 
     load_and_close(5)
     before, threads = resident_bytes(), number_of_threads()
     load_and_close(20)
-    assert resident_bytes() - before < 20e6
+    assert resident_bytes() - before < 50e6
     assert number_of_threads() <= threads
 
 

@@ -151,8 +151,8 @@ class Clients:
 
     def report(self, wall):
         lines = [
-            f"{self.total:,} requests, {self.rows.sum(dtype=int):,} rows, by {CLIENTS} threads in {wall:.0f} s: "
-            f"{self.total / wall:.0f} requests/s in {len(self.batching.batches):,} batches"
+            f"{self.total:,} requests of {self.rows.sum(dtype=int):,} rows by {CLIENTS} threads in "
+            f"{len(self.batching.batches):,} batches: {wall:.0f} s, {self.total / wall:.0f} a second"
         ]
         parts = {"all": self.seconds}
         parts |= {n: self.seconds[self.signatures == i] for i, n in enumerate(self.names)}
