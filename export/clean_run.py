@@ -94,8 +94,9 @@ def run_all(
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             done = list(pool.map(timed, runs[:num_first]))
         done += map(timed, runs[num_first:])
-    arrays, seconds = [[one[part] for one in done] for part in (0, 1)]
-    return Answers(load_seconds, resident_mib, seconds, arrays)
+    return Answers(
+        load_seconds, resident_mib, [seconds for _, seconds in done], [arrays for arrays, _ in done]
+    )
 
 
 def write_job(
