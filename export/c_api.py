@@ -1,44 +1,27 @@
 """TensorFlow's C API, called in the library of the TensorFlow wheel without importing TensorFlow.
 
 Only what loading a SavedModel and running it needs is declared. Pointers to TensorFlow's objects are
-plain ints here. Names, arguments and who frees what: tensorflow/c/c_api.h and tf_tensor.h.
+plain ints here. No array goes in through it: tensors are made by TensorFlow out of serialized messages.
+Names, arguments and who frees what: tensorflow/c/c_api.h, tf_buffer.h and tf_tensor.h.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import enum
 import functools
 import importlib.util
 import pathlib
 from collections.abc import Iterator
 
-__all__ = ["Code", "CppSessionError", "Output", "library", "status"]
+__all__ = ["LoaderError", "Output", "library", "status"]
 
 # The framework first: the other one needs it, and then finds it loaded.
 _LIBRARIES = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
 
 
-class Code(enum.IntEnum):
-    """TensorFlow's status codes that this package raises itself."""
-
-    INVALID_ARGUMENT = 3
-    FAILED_PRECONDITION = 9
-    UNIMPLEMENTED = 12
-
-
-class CppSessionError(RuntimeError):
-    """What TensorFlow refused, or would refuse.
-
-    Args:
-        message: one sentence.
-        code: TensorFlow's status code, which is also gRPC's; 3 is INVALID_ARGUMENT.
-    """
-
-    def __init__(self, message: str, code: int):
-        super().__init__(message)
-        self.code = code
+class LoaderError(RuntimeError):
+    """What TensorFlow refused, in one sentence; or there is no TensorFlow."""
 
 
 class Output(ctypes.Structure):
@@ -64,13 +47,12 @@ _FUNCTIONS = {  # Name: (returned type, types of the arguments).
     "TF_GetCode": (_INT, (_POINTER,)),
     "TF_Message": (_CHARS, (_POINTER,)),
     "TF_DeleteStatus": (None, (_POINTER,)),
-    "TF_NewBuffer": (_BUFFER, ()),
+    "TF_NewBufferFromString": (_BUFFER, (_CHARS, _SIZE)),
     "TF_DeleteBuffer": (None, (_BUFFER,)),
     "TF_NewGraph": (_POINTER, ()),
     "TF_DeleteGraph": (None, (_POINTER,)),
     "TF_GraphOperationByName": (_POINTER, (_POINTER, _CHARS)),
     "TF_NewSessionOptions": (_POINTER, ()),
-    "TF_SetConfig": (None, (_POINTER, _CHARS, _SIZE, _POINTER)),
     "TF_DeleteSessionOptions": (None, (_POINTER,)),
     "TF_LoadSessionFromSavedModel": (
         _POINTER,
@@ -84,16 +66,13 @@ _FUNCTIONS = {  # Name: (returned type, types of the arguments).
     "TF_CloseSession": (None, (_POINTER, _POINTER)),
     "TF_DeleteSession": (None, (_POINTER, _POINTER)),
     "TF_AllocateTensor": (_POINTER, (_INT, _INT64S, _INT, _SIZE)),
+    "TF_TensorFromProto": (None, (_BUFFER, _POINTER, _POINTER)),
     "TF_DeleteTensor": (None, (_POINTER,)),
     "TF_TensorData": (_POINTER, (_POINTER,)),
+    "TF_TensorByteSize": (_SIZE, (_POINTER,)),
     "TF_TensorType": (_INT, (_POINTER,)),
     "TF_NumDims": (_INT, (_POINTER,)),
     "TF_Dim": (ctypes.c_int64, (_POINTER, _INT)),
-    "TF_StringInit": (None, (_POINTER,)),
-    "TF_StringCopy": (None, (_POINTER, _CHARS, _SIZE)),
-    "TF_StringDealloc": (None, (_POINTER,)),
-    "TF_StringGetDataPointer": (_POINTER, (_POINTER,)),
-    "TF_StringGetSize": (_SIZE, (_POINTER,)),
 }
 # fmt: on
 
@@ -103,14 +82,13 @@ def library() -> ctypes.CDLL:
     """The wheel's library with its functions declared, loaded once for the process.
 
     Raises:
-        CppSessionError: there is no wheel, or it has no such library.
+        LoaderError: there is no wheel, or it has no such library.
     """
     spec = importlib.util.find_spec("tensorflow")  # Finds it; does not import it.
     if spec is None or not spec.submodule_search_locations:
-        raise CppSessionError(
+        raise LoaderError(
             "The TensorFlow wheel must be installed, since its C++ library runs SavedModels; "
-            "there is no package `tensorflow`.",
-            Code.FAILED_PRECONDITION,
+            "there is no package `tensorflow`."
         )
     folder = pathlib.Path(next(iter(spec.submodule_search_locations)))
     try:
@@ -118,10 +96,9 @@ def library() -> ctypes.CDLL:
         # hashlib, ssl or grpc afterwards would end the process.
         *_, loaded = (ctypes.CDLL(str(folder / name), ctypes.RTLD_LOCAL) for name in _LIBRARIES)
     except OSError as error:
-        raise CppSessionError(
+        raise LoaderError(
             f"The TensorFlow wheel must have {' and '.join(_LIBRARIES)}, as those for Linux do; "
-            f"loading them from {str(folder)!r} failed: {error}",
-            Code.FAILED_PRECONDITION,
+            f"loading them from {str(folder)!r} failed: {error}"
         ) from error
     for name, (returned, arguments) in _FUNCTIONS.items():
         function = getattr(loaded, name)
@@ -134,15 +111,13 @@ def status(doing: str) -> Iterator[int]:
     """A TF_Status for one call, whose error is raised on leaving.
 
     Raises:
-        CppSessionError: the call failed; the message begins with `doing`.
+        LoaderError: the call failed; the message begins with `doing`.
     """
     tf = library()
     pointer = tf.TF_NewStatus()
     try:
         yield pointer
-        if code := tf.TF_GetCode(pointer):
-            raise CppSessionError(
-                f"{doing}: {tf.TF_Message(pointer).decode(errors='replace')}", code
-            )
+        if tf.TF_GetCode(pointer):
+            raise LoaderError(f"{doing}: {tf.TF_Message(pointer).decode(errors='replace')}")
     finally:
         tf.TF_DeleteStatus(pointer)

@@ -100,6 +100,11 @@ class ServingClient:
             self._image_shape = tuple(sizes)
         return self._image_shape
 
+    @property
+    def max_file_bytes(self) -> int:
+        """Bytes of a file that still fits into a request."""
+        return self._max_message_bytes - _ROW_OVERHEAD
+
     def status(self) -> dict[int, str]:
         """The state of each version of the model: `AVAILABLE`, `LOADING` and so on."""
         return self._retries.call(lambda: self._transport.status(self._timeout))
@@ -112,7 +117,8 @@ class ServingClient:
     def score_encoded(self, files: Sequence[bytes]) -> Scores:
         """The same of PNG or JPEG files, each exactly of the model's height and width.
 
-        JPEG is decoded by the method that is stored with the model: that of its training data.
+        JPEG is decoded by the method that is stored with the model: that of its training data. The
+        server decides what is such a file; a `RequestError` means one that it would refuse unseen.
         """
         if not files:
             raise RequestError("`files` must hold at least one file; got none.")

@@ -1,29 +1,51 @@
 """Runs a SavedModel in TensorFlow's C++ session, as TensorFlow Serving does, with no server.
 
-Loading and running are the server's own code; Python, Keras and lcma_tf have no part in it. What
-runs here needs nothing of the process that made the SavedModel.
+TensorFlow's own session takes the arrays, in whatever way they lie in memory. It runs the graph that was
+saved and nothing of the process that made it; that a process without Python's TensorFlow does so too is
+what `export.verify` shows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import enum
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
 
-from export import c_api, c_tensors
-from export.c_api import Code, CppSessionError, Output
-from export.meta_graph import Signature, TensorInfo, read_signatures
+from export.meta_graph import SERVED, Signature, TensorInfo, read_meta_graph, read_signatures
 
-__all__ = ["CppSession", "CppSessionError", "Signature", "TensorInfo"]
+__all__ = ["Code", "CppSession", "CppSessionError", "Signature", "TensorInfo"]
 
-_TAG = b"serve"
-# Fields 2 and 5 of a ConfigProto, the threads within an operation and among them, as keys of varints.
-_INTRA_OP_THREADS, _INTER_OP_THREADS = 0x10, 0x28
+# What TensorFlow's Python puts before the message of the C++ session.
+_PREFIX = "Graph execution error:\n\n"
+
+
+class Code(enum.IntEnum):
+    """TensorFlow's status codes that this package raises itself."""
+
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    FAILED_PRECONDITION = 9
+
+
+class CppSessionError(RuntimeError):
+    """What TensorFlow refused, or would refuse.
+
+    Args:
+        message: one sentence.
+        code: TensorFlow's status code, which is also gRPC's; 3 is INVALID_ARGUMENT.
+    """
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
 
 
 class CppSession:
@@ -39,15 +61,16 @@ class CppSession:
     Args:
         path: a version folder, the one with saved_model.pb.
         threads: for work within an operation and among operations; 0 is one for each CPU.
-        check: whether `run` holds dtypes and shapes to the signature. A server does not: False sends
-            them as they are.
+        check: whether `run` holds shapes to the signature. A server does not: False sends arrays of any
+            shape. Dtypes are held to it either way.
         config: a serialized ConfigProto, for instance one that turns Grappler off.
 
     Attributes:
         signatures: what can be run, by name.
 
     Raises:
-        CppSessionError: there is no SavedModel, TensorFlow refuses it, or there is no TensorFlow.
+        CppSessionError: there is no SavedModel, or TensorFlow refuses it.
+        ValueError: `threads` is negative.
     """
 
     def __init__(
@@ -57,27 +80,29 @@ class CppSession:
         check: bool = True,
         config: bytes = b"",
     ):
-        if not 0 <= threads < 128:  # Those that are one byte as a varint.
-            raise ValueError(f"`threads` must be from 0 to 127; got {threads}.")
-        if threads:  # Joined messages are merged ones.
-            config += bytes([_INTRA_OP_THREADS, threads, _INTER_OP_THREADS, threads])
-        self._tf = c_api.library()
+        if threads < 0:
+            raise ValueError(f"`threads` must be at least 0; got {threads}.")
         self._check = check
         self._open = True
         self._running = 0
         self._changed = threading.Condition()
-        self._session = None
-        self._graph = self._tf.TF_NewGraph()
+        self._session: Any = None
+        self._path = os.fspath(path)
         try:
-            self.signatures = read_signatures(self._load(os.fspath(path), config))
-            self._places = {
-                info.name: self._place(info.name)
-                for signature in self.signatures.values()
-                for info in (*signature.inputs.values(), *signature.outputs.values())
-            }
-        except ValueError as error:
+            meta_graph = read_meta_graph(path)
+            self.signatures = read_signatures(meta_graph)
+            options = tf.compat.v1.ConfigProto.FromString(config)
+        except (ValueError, DecodeError) as error:
+            code = Code.INVALID_ARGUMENT if isinstance(error, DecodeError) else Code.NOT_FOUND
+            raise CppSessionError(f"Loading {path}: {error}", code) from error
+        if threads:
+            options.intra_op_parallelism_threads = options.inter_op_parallelism_threads = threads
+        try:
+            self._load(options)
+        except (tf.errors.OpError, OSError, ValueError) as error:
             self.close()
-            raise CppSessionError(f"Loading {path}: {error}", Code.UNIMPLEMENTED) from error
+            code = getattr(error, "error_code", Code.INVALID_ARGUMENT)
+            raise CppSessionError(f"Loading {path}: {_message(error)}", code) from error
         except BaseException:
             self.close()
             raise
@@ -92,12 +117,13 @@ class CppSession:
 
         Args:
             signature: its name.
-            inputs: an array for each input; strings as bytes or str, in an object array or a list.
+            inputs: an array for each input, in any layout; strings as bytes or str, in an object array
+                or a list.
             outputs: names of the wanted outputs, like a request's output_filter; None or empty means
                 all. Each new set of outputs costs TensorFlow the preparation of a graph.
 
         Returns:
-            An array for each output; strings as object arrays of bytes.
+            A new array for each output; strings as object arrays of bytes.
 
         Raises:
             CppSessionError: with TensorFlow's code and message, or those of the same mistake.
@@ -108,46 +134,35 @@ class CppSession:
                 f"got {signature!r}.",
                 Code.FAILED_PRECONDITION,  # The server's for this; the others are INVALID_ARGUMENT.
             )
-        infos = self.signatures[signature]
-        wanted = list(outputs or infos.outputs)
-        if set(inputs) != set(infos.inputs):
-            raise _invalid(f"`inputs` of {signature} must be", infos.inputs, inputs)
-        if not set(wanted) <= set(infos.outputs) or len(wanted) > len(set(wanted)):
-            raise _invalid(
-                f"`outputs` of {signature} must be distinct and of", infos.outputs, wanted
-            )
-        arrays = {name: _as_array(value) for name, value in inputs.items()}
-        if self._check:
-            try:
+        stated = self.signatures[signature]
+        wanted = list(outputs or stated.outputs)
+        try:
+            stated.check_names(inputs, wanted)
+            arrays = {
+                name: _as_array(f"{signature}/{name}", value, stated.inputs[name].dtype)
+                for name, value in inputs.items()
+            }
+            if self._check:
                 for name, array in arrays.items():
-                    infos.inputs[name].check(f"{signature}/{name}", array)
-            except ValueError as error:
-                raise CppSessionError(str(error), Code.INVALID_ARGUMENT) from error
-        places = [self._places[infos.inputs[name].name] for name in arrays]
-        wanted_places = [self._places[infos.outputs[name].name] for name in wanted]
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._kept_open())
-            fed = [
-                stack.enter_context(c_tensors.feed(f"{signature}/{name}", array))
-                for name, array in arrays.items()
-            ]
-            fetched = stack.enter_context(c_tensors.deleting((ctypes.c_void_p * len(wanted))()))
-            with c_api.status(f"Running {signature}") as status:
-                self._tf.TF_SessionRun(
-                    self._session,
-                    None,
-                    (Output * len(places))(*places),
-                    (ctypes.c_void_p * len(fed))(*fed),
-                    len(fed),
-                    (Output * len(wanted))(*wanted_places),
-                    fetched,
-                    len(wanted),
-                    None,
-                    0,
-                    None,
-                    status,
-                )
-            return {name: c_tensors.fetch(fetched[index]) for index, name in enumerate(wanted)}
+                    stated.inputs[name].check_shape(f"{signature}/{name}", array)
+        except ValueError as error:
+            raise CppSessionError(str(error), Code.INVALID_ARGUMENT) from error
+        fetches = {name: stated.outputs[name].name for name in wanted}
+        fed = {self._places[stated.inputs[name].name]: array for name, array in arrays.items()}
+        with self._kept_open():
+            try:
+                answers = self._session.run(fetches, fed)
+            except tf.errors.OpError as error:
+                raise CppSessionError(
+                    f"Running {signature}: {_message(error)}", error.error_code
+                ) from error
+            except UnicodeDecodeError as error:  # Python cannot even raise what the session said.
+                raise CppSessionError(
+                    f"Running {signature}: TensorFlow refused, in a message that is no text.",
+                    Code.UNKNOWN,
+                ) from error
+        # A tensor may be what was fed, or another's answer: an array of one's own may be written to.
+        return {name: np.array(answer) for name, answer in answers.items()}
 
     def close(self) -> None:
         """Frees the model once the runs under way have ended; more runs are refused."""
@@ -155,14 +170,8 @@ class CppSession:
             self._open = False
             self._changed.wait_for(lambda: not self._running)
             session, self._session = self._session, None
-            graph, self._graph = self._graph, None
-        if session:
-            with c_api.status("Closing the session") as status:
-                self._tf.TF_CloseSession(session, status)
-            with c_api.status("Deleting the session") as status:
-                self._tf.TF_DeleteSession(session, status)
-        if graph:
-            self._tf.TF_DeleteGraph(graph)
+        if session is not None:
+            session.close()
 
     def __enter__(self) -> CppSession:
         return self
@@ -185,44 +194,48 @@ class CppSession:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def _load(self, path: str, config: bytes) -> bytes:
-        """Sets the session and returns the MetaGraphDef."""
-        options, meta_graph = self._tf.TF_NewSessionOptions(), self._tf.TF_NewBuffer()
-        try:
-            with c_api.status("Setting `config`") as status:
-                self._tf.TF_SetConfig(options, config, len(config), status)
-            with c_api.status(f"Loading {path}") as status:
-                self._session = self._tf.TF_LoadSessionFromSavedModel(
-                    options,
-                    None,
-                    os.fsencode(path),
-                    (ctypes.c_char_p * 1)(_TAG),
-                    1,
-                    self._graph,
-                    meta_graph,
-                    status,
-                )
-            return ctypes.string_at(meta_graph.contents.data, meta_graph.contents.length)
-        finally:
-            self._tf.TF_DeleteBuffer(meta_graph)
-            self._tf.TF_DeleteSessionOptions(options)
-
-    def _place(self, tensor: str) -> Output:
-        operation, _, index = tensor.partition(":")
-        found = self._tf.TF_GraphOperationByName(self._graph, operation.encode())
-        if not found:
-            raise ValueError(f"A signature names the tensor {tensor!r}, which the graph lacks.")
-        return Output(found, int(index or 0))
+    def _load(self, options: Any) -> None:
+        with tf.Graph().as_default() as graph:
+            # The graph's own inputs are of the stated shapes, to which Python would hold what is fed.
+            # What a server lets through must reach the checks inside the graph.
+            self._places = {
+                info.name: tf.compat.v1.placeholder(info.dtype, name=f"fed/{signature.name}_{name}")
+                for signature in self.signatures.values()
+                for name, info in signature.inputs.items()
+            }
+            self._session = tf.compat.v1.Session(graph=graph, config=options)
+            tf.compat.v1.saved_model.load(
+                self._session, [SERVED], self._path, input_map=self._places
+            )
+            graph.finalize()
 
 
-def _as_array(value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind in "SU" and not isinstance(value, np.ndarray):
+def _as_array(what: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """`value` in memory as TensorFlow takes it; never another number than was given.
+
+    Raises:
+        ValueError: about `what`, if it is no array of `dtype`.
+    """
+    if dtype.hasobject and not isinstance(value, np.ndarray):
         # NumPy's own strings end at the last byte that is not 0; encoded images may end in zeros.
-        return np.array(value, dtype=object)
-    return array
+        value = np.array(value, object)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"`{what}` must be an array; got {type(value).__name__}.") from error
+    found = "string" if array.dtype.kind in "SUO" else array.dtype.newbyteorder("=").name
+    wanted = "string" if dtype.hasobject else dtype.name
+    if found != wanted:
+        raise ValueError(f"`{what}` must be {wanted}; got {found}.")
+    if not dtype.hasobject:
+        return array.astype(dtype, copy=False)  # Of the machine's byte order.
+    texts = np.empty(array.shape, object)
+    for index, text in np.ndenumerate(array):
+        if not isinstance(text, bytes | str):
+            raise ValueError(f"`{what}` must hold bytes or str; got {type(text).__name__}.")
+        texts[index] = text.encode() if isinstance(text, str) else bytes(text)
+    return texts
 
 
-def _invalid(rule: str, allowed: Iterable[str], got: Iterable[str]) -> CppSessionError:
-    message = f"{rule} {', '.join(sorted(allowed))}; got {', '.join(sorted(got)) or 'none'}."
-    return CppSessionError(message, Code.INVALID_ARGUMENT)
+def _message(error: Exception) -> str:
+    return str(getattr(error, "message", error)).removeprefix(_PREFIX)

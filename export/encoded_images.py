@@ -10,7 +10,13 @@ import struct
 
 import tensorflow as tf
 
-from export.image_files import JPEG_COMPONENTS, JPEG_MAGIC, PNG_COLOURS, PNG_MAGIC
+from export.image_files import (
+    JPEG_COMPONENTS,
+    JPEG_MAGIC,
+    PNG_COLOURS,
+    PNG_HEADER_BYTES,
+    PNG_MAGIC,
+)
 
 __all__ = ["FILE_CHANNELS", "JPEG_METHODS", "decode_images"]
 
@@ -35,7 +41,6 @@ def decode_images(
     """
 
     def decode(file: tf.Tensor) -> tf.Tensor:
-        # `substr` refuses a file that is shorter than its header.
         is_png = tf.strings.substr(file, 0, len(PNG_MAGIC)) == PNG_MAGIC
         image = tf.cond(
             is_png,
@@ -50,6 +55,10 @@ def decode_images(
 
 def _decode_png(file, image_shape):
     height, width, channels = image_shape
+    # `substr` would refuse what is shorter too, but with the file's bytes in its message.
+    has_header = tf.strings.length(file) >= PNG_HEADER_BYTES
+    with tf.control_dependencies([_assert(has_header, "image_bytes: a PNG must have a header")]):
+        file = tf.identity(file)
     header = tf.strings.substr(file, 12, 12)
     wanted = b"IHDR" + struct.pack(">II", width, height)
     depth_and_colour = tf.io.decode_raw(tf.strings.substr(file, 24, 2), tf.uint8)

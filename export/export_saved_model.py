@@ -63,7 +63,7 @@ def export_flow(
     from export.model_card import CARD_FILE, model_card
     from export.publish import check_export_dir, new_version
     from export.signatures import ServingFlow, check_serving_arguments
-    from export.verify import verify_in_clean_process
+    from export.verify import verify
     from export.warmup import write_warmup
 
     settings = {
@@ -85,7 +85,7 @@ def export_flow(
         write_warmup(version.path, requests)
         (version.path / CARD_FILE).write_text(card)
         expected = expected_outputs(model, requests, noise_seed, num_importance_samples)
-        report = verify_in_clean_process(version.path, expected, workers=_WORKERS)
+        report = verify(version.path, expected, workers=_WORKERS)
     values = sum(math.prod(variable.shape) for variable in serving.flow_variables)
     megabytes = sum(f.stat().st_size for f in version.path.rglob("*") if f.is_file()) / 1e6
     print(

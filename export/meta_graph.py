@@ -1,26 +1,24 @@
-"""The signatures that stand in a serialized MetaGraphDef, read without TensorFlow's messages.
-
-Those come only with an import of all of TensorFlow. Field numbers: meta_graph.proto and
-tensor_shape.proto of TensorFlow.
-"""
+"""What the signatures of a SavedModel are, as the file says it."""
 
 from __future__ import annotations
 
 import dataclasses
-import operator
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
-from export.dtypes import DTYPES
+__all__ = ["SERVED", "Signature", "TensorInfo", "read_meta_graph", "read_signatures"]
 
-__all__ = ["Signature", "TensorInfo", "read_signatures"]
-
+# The tag by which servers choose among the graphs of a SavedModel.
+SERVED = "serve"
 # The loader's own; not for clients.
 _NOT_SERVED = "__saved_model_init_op"
-# Protocol Buffers' wire types.
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +35,8 @@ class TensorInfo:
     dtype: np.dtype
     shape: tuple[int | None, ...] | None
 
-    def check(self, what: str, array: np.ndarray) -> None:
-        """Raises ValueError, about `what`, unless `array` is of this dtype and shape."""
-        dtype = np.dtype(object) if array.dtype.kind in "SU" else array.dtype
-        if dtype != self.dtype:
-            raise ValueError(f"`{what}` must be {_name(self.dtype)}; got {_name(dtype)}.")
+    def check_shape(self, what: str, array: np.ndarray) -> None:
+        """Raises ValueError, about `what`, unless `array` is of this shape."""
         if self.shape is None:
             return
         fits = len(self.shape) == array.ndim and all(
@@ -57,91 +52,64 @@ class TensorInfo:
 class Signature:
     """Inputs and outputs by the names that clients use."""
 
+    name: str
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
 
+    def check_names(self, inputs: Collection[str], outputs: Collection[str]) -> None:
+        """Raises ValueError unless all inputs are given, and no output that there is not."""
+        if set(inputs) != set(self.inputs):
+            raise ValueError(_rule(f"`inputs` of {self.name} must be", self.inputs, inputs))
+        if not set(outputs) <= set(self.outputs) or len(outputs) > len(set(outputs)):
+            rule = f"`outputs` of {self.name} must be distinct and of"
+            raise ValueError(_rule(rule, self.outputs, outputs))
 
-def read_signatures(meta_graph: bytes) -> dict[str, Signature]:
-    """All signatures that are for clients, in the order of their names, as the file has none.
+
+def read_meta_graph(version_dir: str | os.PathLike[str]) -> Any:
+    """The MetaGraphDef that is for servers.
 
     Raises:
-        ValueError: not a MetaGraphDef, or a tensor of a kind that has no NumPy array.
+        ValueError: there is no SavedModel, or it is torn, or it has no graph for servers.
     """
+    path = Path(version_dir) / "saved_model.pb"
     try:
-        entries = [_entry(entry) for entry in _all(memoryview(meta_graph), 5)]
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ValueError("`meta_graph` must be a serialized MetaGraphDef.") from error
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ValueError(f"Could not find SavedModel: {path} must be readable: {error}") from error
+    for meta_graph in saved.meta_graphs:
+        if SERVED in meta_graph.meta_info_def.tags:
+            return meta_graph
+    raise ValueError(f"{path} must hold a graph with the tag {SERVED!r}; it does not.")
+
+
+def read_signatures(meta_graph: Any) -> dict[str, Signature]:
+    """All signatures of a MetaGraphDef that are for clients, in the order of their names.
+
+    Raises:
+        ValueError: a tensor is of a kind that has no NumPy array.
+    """
     return {
-        name: Signature(_tensors(definition, 1, name), _tensors(definition, 2, name))
-        for name, definition in sorted(entries, key=operator.itemgetter(0))
+        name: Signature(name, _tensors(definition.inputs, name), _tensors(definition.outputs, name))
+        for name, definition in sorted(meta_graph.signature_def.items())
         if name != _NOT_SERVED
     }
 
 
-def _name(dtype: np.dtype) -> str:
-    return "string" if dtype.hasobject else dtype.name
+def _tensors(infos: Any, signature: str) -> dict[str, TensorInfo]:
+    return {name: _tensor_info(info, f"{signature}/{name}") for name, info in sorted(infos.items())}
 
 
-def _tensors(signature: memoryview, number: int, name: str) -> dict[str, TensorInfo]:
-    entries = [_entry(entry) for entry in _all(signature, number)]
-    return {
-        key: _tensor_info(info, f"{name}/{key}")
-        for key, info in sorted(entries, key=operator.itemgetter(0))
-    }
-
-
-def _tensor_info(message: memoryview, what: str) -> TensorInfo:
-    fields = dict(_fields(message))
-    if 1 not in fields:
+def _tensor_info(info: Any, what: str) -> TensorInfo:
+    if info.WhichOneof("encoding") != "name":
         raise ValueError(f"`{what}` must be a plain tensor, not a sparse or composite one.")
-    if fields.get(2) not in DTYPES:
-        raise ValueError(f"`{what}` must have a dtype of NumPy; got number {fields.get(2)}.")
-    return TensorInfo(_text(fields[1]), DTYPES[fields[2]], _shape(fields.get(3, memoryview(b""))))
+    dtype = tf.dtypes.as_dtype(info.dtype)
+    numpy_dtype = np.dtype(dtype.as_numpy_dtype) if dtype.is_numpy_compatible else None
+    if numpy_dtype is None or numpy_dtype.isbuiltin != 1:  # bfloat16 and the like.
+        raise ValueError(f"`{what}` must have a dtype of NumPy; got {dtype.name}.")
+    shape = tf.TensorShape(info.tensor_shape)
+    sizes = None if shape.rank is None else tuple(shape.as_list())
+    return TensorInfo(info.name, numpy_dtype, sizes)
 
 
-def _shape(message: memoryview) -> tuple[int | None, ...] | None:
-    if any(_all(message, 3)):  # unknown_rank
-        return None
-    sizes = [dict(_fields(dim)).get(1, 0) for dim in _all(message, 2)]
-    return tuple(None if size >= 1 << 63 else size for size in sizes)  # -1, as 64 bits.
-
-
-def _entry(message: memoryview) -> tuple[str, memoryview]:
-    """An entry of a map from strings to messages; what is empty is not written."""
-    fields = dict(_fields(message))
-    return _text(fields.get(1, memoryview(b""))), fields.get(2, memoryview(b""))
-
-
-def _all(message: memoryview, number: int) -> Iterator[Any]:
-    return (value for found, value in _fields(message) if found == number)
-
-
-def _text(value: memoryview) -> str:
-    return bytes(value).decode()
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """Numbers and values, ints or bytes, of a message's fields as they stand there."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        number, wire_type = key >> 3, key & 7
-        if wire_type == _VARINT:
-            value, at = _varint(message, at)
-        else:
-            if wire_type == _LENGTH:
-                size, at = _varint(message, at)
-            else:
-                size = {_FIXED64: 8, _FIXED32: 4}[wire_type]
-            value, at = message[at : at + size], at + size
-        yield number, value
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+def _rule(rule: str, allowed: Iterable[str], got: Iterable[str]) -> str:
+    return f"{rule} {', '.join(sorted(allowed))}; got {', '.join(sorted(got)) or 'none'}."

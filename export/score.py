@@ -3,9 +3,9 @@
     python -m export.score --address=localhost:8501 --model=flow score FOLDER --csv=scores.csv
     python -m export.score --address=localhost:8501 --model=flow sample --num=16 --output=samples.png
 
-Scoring decodes the files here, with Pillow, and sends pixels. Decoders of JPEG differ, by up to 22
-levels a pixel, and so do the scores: `--encoded` sends the files as they are, and the server decodes
-them by the method that is stored with the model, that of its training data.
+Files are sent as they are. Decoders of JPEG differ, by up to 22 levels a pixel, and so do the scores:
+the server decodes by the method that is stored with the model, that of its training data, and its
+decoder alone says which file is one. A file without a score gets a row that says why, and ends nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from export.client import Scores, ServingClient
-from export.image_files import check_encoded, decode, find_images
+from export.client import ServingClient
+from export.image_files import check_encoded, find_images, is_whole
 from export.request_checks import MAX_BATCH_SIZE, MAX_TEMPERATURE, RequestError
 from export.retry import MAYBE_SPOILED
 from export.transport import ServingError, Transport
@@ -60,56 +60,60 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def score_files(
-    client: ServingClient, paths: Sequence[pathlib.Path], encoded: bool = False
-) -> list[FileScore]:
+def score_files(client: ServingClient, paths: Sequence[pathlib.Path]) -> list[FileScore]:
     """Scores files, in one request if the server takes it.
+
+    What looks damaged is asked for by itself, so that it spoils no request of others; whether it has a
+    score is still the server's to say.
 
     Args:
         client: of the model.
         paths: PNG and JPEG files.
-        encoded: whether the server decodes them, by the method stored with the model.
 
     Raises:
         ServingError: what has nothing to do with a file: the server is away, or has no such model.
     """
     found: dict[int, FileScore] = {}
-    loaded: list[tuple[int, Any]] = []
+    whole: dict[int, bytes] = {}
+    damaged: dict[int, bytes] = {}
     for i, path in enumerate(paths):
         try:
-            loaded.append((i, _load(path, client.image_shape, encoded)))
+            data = _read(path, client)
         except RequestError as error:
             found[i] = FileScore(error=f"{error}")
         except OSError as error:
             found[i] = FileScore(error=error.strerror or repr(error))
-
-    def score(rows: list[Any]) -> Scores:
-        return client.score_encoded(rows) if encoded else client.score(np.stack(rows))
-
-    rows = _score_rows(score, [row for _, row in loaded]) if loaded else []
-    found.update((i, row) for (i, _), row in zip(loaded, rows, strict=True))
+        else:
+            (whole if is_whole(data) else damaged)[i] = data
+    for part in (whole, *({i: data} for i, data in damaged.items())):
+        found |= zip(part, _score_rows(client, [*part.values()]), strict=True)
     return [found[i] for i in range(len(paths))]
 
 
-def _load(path: pathlib.Path, image_shape: Sequence[int], encoded: bool) -> Any:
-    data = path.read_bytes()
-    if not encoded:
-        return decode(data, image_shape)
-    check_encoded(data, image_shape)
+def _read(path: pathlib.Path, client: ServingClient) -> bytes:
+    limit = client.max_file_bytes
+    # One byte more tells that there are more, however many: what is too large is not read.
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise RequestError(f"must have at most {limit} bytes, those of one request; it has more")
+    check_encoded(data, client.image_shape)
     return data
 
 
-def _score_rows(score: Callable[[list[Any]], Scores], rows: list[Any]) -> list[FileScore]:
-    """Scores rows together; if the server refuses them, in halves, until it is known which."""
+def _score_rows(client: ServingClient, files: list[bytes]) -> list[FileScore]:
+    """Scores files together; if the server refuses them, in halves, until it is known which."""
+    if not files:
+        return []
     try:
-        scores = score(rows)
+        scores = client.score_encoded(files)
     except (RequestError, ServingError) as error:
         if isinstance(error, ServingError) and error.status not in MAYBE_SPOILED:
             raise
-        if len(rows) == 1:
+        if len(files) == 1:
             return [FileScore(error=" ".join(str(error).split()))]
-        middle = len(rows) // 2
-        return _score_rows(score, rows[:middle]) + _score_rows(score, rows[middle:])
+        middle = len(files) // 2
+        return _score_rows(client, files[:middle]) + _score_rows(client, files[middle:])
     return [
         FileScore(str(nats), str(bits))
         if np.isfinite(nats)
@@ -131,7 +135,7 @@ def _score_folder(client: ServingClient, arguments: argparse.Namespace) -> int:
         writer.writerow(_COLUMNS)
         for start in range(0, len(paths), arguments.batch_size):
             part = paths[start : start + arguments.batch_size]
-            for path, row in zip(part, score_files(client, part, arguments.encoded), strict=True):
+            for path, row in zip(part, score_files(client, part), strict=True):
                 writer.writerow((_name(path, arguments.folder), *row))
                 failed += bool(row[-1])
             file.flush()  # What an interruption leaves.
@@ -201,7 +205,9 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="score every PNG and JPEG file in a folder")
     score.add_argument("folder", metavar="FOLDER")
     score.add_argument("--csv", help="where the scores go (default: standard output)")
-    score.add_argument("--encoded", action="store_true", help="let the server decode the files")
+    score.add_argument(
+        "--encoded", action="store_true", help="as always: the server decodes the files"
+    )
     score.set_defaults(run=_score_folder)
 
     sample = commands.add_parser("sample", help="draw samples into a PNG file")

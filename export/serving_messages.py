@@ -1,10 +1,10 @@
 """The few messages of TensorFlow Serving that a warm-up file holds, as Protocol Buffers classes.
 
-Publishing then needs no tensorflow-serving-api, and reading what was published no TensorFlow either.
-Packages, names and field numbers are those of tensorflow_serving/apis (prediction_log.proto,
-predict.proto, model.proto) and tensorflow/core/framework (tensor.proto, tensor_shape.proto), so the
-bytes are the same; fields that are not declared here are kept unread. The classes live in a pool of
-their own, where they meet neither TensorFlow's nor Serving's, of the same names.
+Publishing then needs no tensorflow-serving-api. Packages, names and field numbers are those of
+tensorflow_serving/apis (prediction_log.proto, predict.proto, model.proto), so the bytes are the same;
+fields that are not declared here are kept unread. A tensor, a message of TensorFlow's there, is here the
+bytes of that message, which stand in the same place. The classes live in a pool of their own, where they
+do not meet Serving's of the same names.
 """
 
 from __future__ import annotations
@@ -13,52 +13,22 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-__all__ = ["PredictionLog", "TensorProto"]
+__all__ = ["PredictionLog"]
 
-_BOOL = descriptor_pb2.FieldDescriptorProto.TYPE_BOOL
 _BYTES = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
-_DOUBLE = descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE
-_FLOAT = descriptor_pb2.FieldDescriptorProto.TYPE_FLOAT
-_INT32 = descriptor_pb2.FieldDescriptorProto.TYPE_INT32
-_INT64 = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
 _STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
-
-
-def _tensor_file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tensor.proto", package="tensorflow", syntax="proto3"
-    )
-    shape = file.message_type.add(name="TensorShapeProto")
-    _declare(shape.nested_type.add(name="Dim"), size=(1, _INT64), name=(2, _STRING))
-    _declare(shape, dim=(2, ["tensorflow.TensorShapeProto.Dim"]), unknown_rank=(3, _BOOL))
-    _declare(
-        file.message_type.add(name="TensorProto"),
-        dtype=(1, _INT32),  # An enum there, the same bytes; its numbers are in dtypes.py.
-        tensor_shape=(2, "tensorflow.TensorShapeProto"),
-        tensor_content=(4, _BYTES),
-        float_val=(5, [_FLOAT]),
-        double_val=(6, [_DOUBLE]),
-        int_val=(7, [_INT32]),
-        string_val=(8, [_BYTES]),
-        int64_val=(10, [_INT64]),
-        bool_val=(11, [_BOOL]),
-    )
-    return file
 
 
 def _serving_file() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(
-        name="prediction_log.proto",
-        package="tensorflow.serving",
-        syntax="proto3",
-        dependency=["tensor.proto"],
+        name="prediction_log.proto", package="tensorflow.serving", syntax="proto3"
     )
     _declare(
         file.message_type.add(name="ModelSpec"), name=(1, _STRING), signature_name=(3, _STRING)
     )
     request = file.message_type.add(name="PredictRequest")
     entry = request.nested_type.add(name="InputsEntry", options={"map_entry": True})
-    _declare(entry, key=(1, _STRING), value=(2, "tensorflow.TensorProto"))
+    _declare(entry, key=(1, _STRING), value=(2, _BYTES))
     _declare(
         request,
         model_spec=(1, "tensorflow.serving.ModelSpec"),
@@ -86,13 +56,8 @@ def _declare(message: descriptor_pb2.DescriptorProto, /, **fields: tuple[int, An
 
 
 _POOL = descriptor_pool.DescriptorPool()
-_POOL.Add(_tensor_file())
 _POOL.Add(_serving_file())
 
-
-def _message_class(name: str) -> Any:
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(name))
-
-
-TensorProto = _message_class("tensorflow.TensorProto")
-PredictionLog = _message_class("tensorflow.serving.PredictionLog")
+PredictionLog: Any = message_factory.GetMessageClass(
+    _POOL.FindMessageTypeByName("tensorflow.serving.PredictionLog")
+)

@@ -1,11 +1,12 @@
 """A stand-in for the batching of TensorFlow Serving: its rules, read in its source, in NumPy.
 
 Requests for the same signature and outputs wait in one queue and are run as one. Left out: deadlines,
-the number of threads, splitting of large requests, padding to allowed sizes.
+splitting of large requests, padding to allowed sizes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -98,6 +99,7 @@ class Batching:
         max_batch_size: rows of a batch.
         timeout: seconds; may be changed at any time.
         max_enqueued_batches: of each queue, beyond which requests are refused.
+        num_batch_threads: batches run at once, over all queues; None is one of each queue.
     """
 
     def __init__(
@@ -106,8 +108,14 @@ class Batching:
         max_batch_size: int = 64,
         timeout: float = 0.0,
         max_enqueued_batches: int = 10,
+        num_batch_threads: int | None = None,
     ):
         self._run = run
+        self._free_threads = (
+            threading.Semaphore(num_batch_threads)
+            if num_batch_threads
+            else contextlib.nullcontext()
+        )
         self._max_batch_size = max_batch_size
         self.timeout = timeout
         self._max_enqueued_batches = max_enqueued_batches
@@ -158,16 +166,23 @@ class Batching:
 
     def _work(self, signature: str, outputs: frozenset[str]) -> None:
         queue = self._queues[signature, outputs]
-        while True:
-            with self._changed:
-                while not self._is_ready(queue):
-                    if self._closed and not queue:
-                        return
-                    wait = queue[0][0] + self.timeout - time.monotonic() if queue else None
-                    self._changed.wait(wait)
-                _, tasks = queue.pop(0)
-                self.batches.append((signature, [task.rows for task in tasks]))
-            run_merged(self._run, signature, sorted(outputs), tasks)
+        while self._wait(queue):
+            # A batch grows until a thread is free for it.
+            with self._free_threads:
+                with self._changed:
+                    _, tasks = queue.pop(0)
+                    self.batches.append((signature, [task.rows for task in tasks]))
+                run_merged(self._run, signature, sorted(outputs), tasks)
+
+    def _wait(self, queue: list[tuple[float, list[Task]]]) -> bool:
+        """Until a batch is ready; False if none will be."""
+        with self._changed:
+            while not self._is_ready(queue):
+                if self._closed and not queue:
+                    return False
+                wait = queue[0][0] + self.timeout - time.monotonic() if queue else None
+                self._changed.wait(wait)
+        return True
 
     def _is_ready(self, queue: list[tuple[float, list[Task]]]) -> bool:
         if not queue:

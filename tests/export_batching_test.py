@@ -221,3 +221,31 @@ def test_the_client_outlives_a_batch_that_another_spoiled(adder, batching, other
     assert found.tolist() == [-6, -12, -18]
     assert batching.batches[1] == ("log_prob", [3])
     assert len(waits) == 1
+
+
+@pytest.mark.parametrize("num_batch_threads", [1, 2])
+def test_no_more_batches_run_at_once_than_there_are_threads(num_batch_threads):
+    running, most, lock = 0, 0, threading.Lock()
+
+    def run(signature, inputs, outputs):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+        return {name: inputs["images"] for name in outputs}
+
+    batching = Batching(run, 4, num_batch_threads=num_batch_threads)
+    images = np.ones((1, *SHAPE), np.float32)
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(
+            lambda i: batching.call(f"signature {i % 4}", {"images": i * images}, ["same"]),
+            range(64),
+        )
+        for i, answer in enumerate(answers):
+            np.testing.assert_array_equal(answer["same"], i * images)
+    batching.close()
+    assert 1 <= most <= num_batch_threads
+    assert sum(len(rows) for _, rows in batching.batches) == 64

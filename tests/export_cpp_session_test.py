@@ -1,25 +1,22 @@
 """SavedModels run in TensorFlow's C++ session: what comes out, what is refused, what is freed."""
 
 import concurrent.futures
-import importlib.util
+import gc
 import os
 import pathlib
-import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import plain_saved_models
-from export import c_api
 from export.cpp_session import CppSession, CppSessionError, Signature, TensorInfo
-from export.meta_graph import read_signatures
+from export.meta_graph import read_meta_graph, read_signatures
 from plain_saved_models import EVERY, IMAGES
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 GRAPPLER_OFF = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1)
 GRAPPLER_OFF.graph_options.rewrite_options.disable_meta_optimizer = True
 
@@ -42,7 +39,7 @@ def unchecked(path):
 
 
 def test_signatures_are_read_from_the_graph(session):
-    names = ["checked", "every", "level", "logarithm", "scale", "text"]
+    names = ["checked", "every", "fourth", "level", "logarithm", "scale", "text"]
     assert list(session.signatures) == names  # And not __saved_model_init_op.
     scale = session.signatures["scale"]
     assert isinstance(scale, Signature)
@@ -67,7 +64,7 @@ def test_a_size_of_zero_is_not_an_unknown_one():
     info.name, info.dtype = "x:0", 1
     for size in (0, -1, 300):
         info.tensor_shape.dim.add(size=size)
-    read = read_signatures(message.SerializeToString())
+    read = read_signatures(message)
     assert read["f"].inputs["x"] == TensorInfo("x:0", np.dtype(np.float32), (0, None, 300))
 
 
@@ -75,7 +72,7 @@ def test_a_size_of_zero_is_not_an_unknown_one():
     ("change", "message"),
     [
         (lambda info: info.coo_sparse.SetInParent(), "plain tensor, not a sparse"),
-        (lambda info: setattr(info, "dtype", tf.bfloat16.as_datatype_enum), "got number 14"),
+        (lambda info: setattr(info, "dtype", tf.bfloat16.as_datatype_enum), "got bfloat16"),
     ],
 )
 def test_tensors_without_an_array_are_refused(change, message):
@@ -84,14 +81,15 @@ def test_tensors_without_an_array_are_refused(change, message):
     info.name, info.dtype = "x:0", 1
     change(info)
     with pytest.raises(ValueError, match=f"`f/x` must .*{message}"):
-        read_signatures(graph.SerializeToString())
+        read_signatures(graph)
 
 
-def test_what_is_no_meta_graph_is_refused():
-    graph = tf.compat.v1.MetaGraphDef()
-    graph.signature_def["f"].method_name = "m"
-    with pytest.raises(ValueError, match="`meta_graph` must be a serialized MetaGraphDef"):
-        read_signatures(graph.SerializeToString()[:1])
+def test_a_saved_model_for_others_is_refused(tmp_path):
+    saved = saved_model_pb2.SavedModel()
+    saved.meta_graphs.add().meta_info_def.tags.append("train")
+    (tmp_path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(ValueError, match="must hold a graph with the tag 'serve'; it does not"):
+        read_meta_graph(tmp_path)
 
 
 def test_values_are_those_of_the_graph(session):
@@ -101,7 +99,9 @@ def test_values_are_those_of_the_graph(session):
     np.testing.assert_array_equal(answer["scaled"], 0.5 * images)
     np.testing.assert_array_equal(answer["total"], 0.5 * images.sum((1, 2, 3)))
     assert answer["same"].dtype == np.uint8 and answer["total"].dtype == np.float32
+    before = images.copy()
     answer["same"][0] = 7  # A copy of its own, that may be written to.
+    np.testing.assert_array_equal(images, before)
     np.testing.assert_array_equal(session.run("scale", {"images": images})["same"], images)
 
 
@@ -182,8 +182,8 @@ def test_wrong_names_are_refused_checked_or_not(session, unchecked, arguments, c
     ("signature", "images", "checked_message", "message"),
     [
         ("scale", IMAGES[0], "shape .None, 2, 3, 3.; got .2, 3, 3.", "Invalid reduction"),
-        ("scale", IMAGES / 1, "must be uint8; got float64", "to be uint8 but double is provided"),
-        ("scale", np.array([b"a"]), "must be uint8; got string", "uint8 but string is provided"),
+        ("scale", IMAGES / 1, "must be uint8; got float64", "must be uint8; got float64"),
+        ("scale", np.array([b"a"]), "must be uint8; got string", "must be uint8; got string"),
         ("checked", IMAGES[0], "EnsureShape", r"\[2,3,3\] is not compatible with expected"),
         ("checked", IMAGES[:0], "no rows", "Running checked: assertion failed: .no rows"),
     ],
@@ -196,6 +196,13 @@ def test_wrong_inputs_are_invalid_arguments(
             either.run(signature, {"images": images})
         assert refused.value.code == 3
         assert either.run(signature, {"images": IMAGES})["total"].shape == (1,)
+
+
+def test_a_refusal_that_is_no_text_is_one_too(session):
+    for text in (b"a", b"\x89"):
+        with pytest.raises(CppSessionError, match="Running fourth: "):
+            session.run("fourth", {"text": [text]})
+    assert session.run("fourth", {"text": [b"abcde"]})["byte"].tolist() == [b"e"]
 
 
 def test_unchecked_shapes_are_left_to_the_graph(unchecked):
@@ -227,20 +234,20 @@ def resident_bytes():
 
 
 def test_memory_stays_flat_over_many_runs(session, unchecked):
-    text = [b"x" * 100_000] * 2  # A leak of one of them, in or out, would be 40 MB and more.
+    text = [b"x" * 100_000] * 2  # A leak of one of them, in or out, would be 100 MB and more.
     images = np.zeros((10_000, 2, 3, 3), np.uint8)
 
     def runs(count):
         for _ in range(count):
             session.run("text", {"text": text})
             session.run("scale", {"images": images}, ["same"])
-            with pytest.raises(CppSessionError, match="to be int64 but string"):
+            with pytest.raises(CppSessionError, match="must be int64; got string"):
                 unchecked.run("every", {**EVERY, "string": text, "int64": text})
 
     runs(50)
     before = resident_bytes()
-    runs(400)
-    assert resident_bytes() - before < 20e6
+    runs(1_000)
+    assert resident_bytes() - before < 50e6
 
 
 def test_sessions_are_freed(path):
@@ -250,11 +257,12 @@ def test_sessions_are_freed(path):
                 session.run("scale", {"images": IMAGES})
             with pytest.raises(CppSessionError, match="Could not find SavedModel"):
                 CppSession(path / "variables")
+        gc.collect()  # A graph in Python refers to itself.
 
     load_and_close(5)
     before, threads = resident_bytes(), number_of_threads()
     load_and_close(20)
-    assert resident_bytes() - before < 20e6
+    assert resident_bytes() - before < 50e6
     assert number_of_threads() <= threads
 
 
@@ -300,11 +308,13 @@ def test_options_leave_the_values(path, options):
 
 
 def test_options_that_are_none_are_refused(path):
-    with pytest.raises(CppSessionError, match="Unparseable ConfigProto") as refused:
+    with pytest.raises(
+        CppSessionError, match="Error parsing message with type .tensorflow.ConfigProto"
+    ) as refused:
         CppSession(path, config=b"\xff")
     assert refused.value.code == 3
-    with pytest.raises(ValueError, match="`threads` must be from 0 to 127; got 128"):
-        CppSession(path, threads=128)
+    with pytest.raises(ValueError, match="`threads` must be at least 0; got -1"):
+        CppSession(path, threads=-1)
 
 
 def test_a_folder_that_is_no_saved_model_is_refused(tmp_path):
@@ -323,33 +333,3 @@ def test_a_torn_saved_model_is_refused(tmp_path, file, size):
     os.truncate(path / file, int(size * (path / file).stat().st_size))
     with pytest.raises(CppSessionError, match=f"Loading {path}: "):
         CppSession(path)
-
-
-def test_without_the_wheel_it_says_so(monkeypatch, tmp_path):
-    c_api.library.cache_clear()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CppSessionError, match="wheel must be installed.* no package `tensorflow`"):
-        CppSession(tmp_path)
-    spec = importlib.util.spec_from_loader("tensorflow", None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(CppSessionError, match="libtensorflow_cc.so.2, as those for Linux do"):
-        CppSession(tmp_path)
-
-
-def test_a_clean_process_runs_it_without_tensorflow_in_python(path):
-    code = f"""
-import sys
-import numpy as np
-from export.cpp_session import CppSession
-with CppSession({str(path)!r}) as session:
-    total = session.run("scale", {{"images": np.full((1, 2, 3, 3), 2, np.uint8)}})["total"]
-# Its symbols are not the process': its BoringSSL would replace the OpenSSL of hashlib and ssl.
-import ctypes
-print(total, hasattr(ctypes.CDLL(None), "TF_NewGraph"))
-print([name for name in ("tensorflow", "keras", "lcma_tf", "google.protobuf") if name in sys.modules])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines() == ["[18.] False", "[]"]

@@ -19,8 +19,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export.c_api import Code
-from export.cpp_session import CppSession, CppSessionError
+from export.cpp_session import Code, CppSession, CppSessionError
 from export.signatures import ServingFlow
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 
@@ -184,12 +183,12 @@ def send(session, seed, good):
             assert values.dtype != np.float32 or np.isfinite(values).all(), (what, name)
         check_values(session, signature, inputs, answer, what)
     again = session.run("log_prob", {"images": IMAGES})["log_prob"]
-    np.testing.assert_array_equal(again, good, err_msg=str(what))
+    assert_same_in_any_batch(again, good, str(what))
     return answer is not None
 
 
 def check_values(session, signature, inputs, answer, what):
-    """A row's answer must be what it is alone."""
+    """A row's answer must be what it is alone, rounding apart: kernels may differ by batch size."""
     if signature == "log_prob_encoded":
         pixels = np.stack([pixels_of(data) for data in inputs["image_bytes"]])
         expected = session.run("log_prob", {"images": pixels})

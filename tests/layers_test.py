@@ -46,9 +46,7 @@ def test_only_flag_config_touches_flags():
     assert not offences([file for file in PRODUCT if file != FLAGS], ("absl.flags",))
 
 
-@pytest.mark.parametrize(
-    "layer", ["core", "plots", "cpp_session", "warmup", "verify", "study_config"]
-)
+@pytest.mark.parametrize("layer", ["core", "plots", "clean_run", "study_config"])
 def test_layers_of_plain_numpy_import_no_tensorflow(layer):
     assert not offences(read_targets(ROOT)[layer].srcs, TENSORFLOW)
 

@@ -23,6 +23,7 @@ REQUESTS = {
     "checked": {"images": IMAGES},
     "logarithm": {"values": np.ones((1, 1), np.float32), "shift": np.float32(0)},
     "text": {"text": EVERY["string"]},
+    "fourth": {"text": np.array([b"abcd"], object)},
     "every": EVERY,
 }
 
@@ -55,6 +56,9 @@ def save(path, *names):
     def text(text):
         return {"twice": tf.strings.join([text, text]), "length": tf.strings.length(text)}
 
+    def fourth(text):  # What is shorter is refused, with its bytes in the message.
+        return {"byte": tf.strings.substr(text, 4, 1)}
+
     def every(**inputs):
         return {f"{name}_again": tf.identity(value) for name, value in inputs.items()}
 
@@ -71,6 +75,7 @@ def save(path, *names):
             },
         ),
         "text": (text, {"text": tf.TensorSpec([None], tf.string)}),
+        "fourth": (fourth, {"text": tf.TensorSpec([None], tf.string)}),
         "every": (every, {name: tf.TensorSpec([None], name) for name in EVERY}),
     }
     signatures = {}
