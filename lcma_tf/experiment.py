@@ -27,7 +27,7 @@ from lcma_tf.evaluation import (
 )
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
 from lcma_tf.model import FlowModel
-from lcma_tf.paths import kind_of_dataset, printable
+from lcma_tf.paths import kind_of_dataset
 from lcma_tf.training import train_flow
 from lcma_tf.workdir import Workdir, write_json
 from lcma_tf.workers import Workers
@@ -259,4 +259,4 @@ def _codec_bits_per_dim(data: ImageData) -> dict[str, Any]:
 
 def say(line: str) -> None:
     """One line about what the run does, among the progress bars."""
-    print(f"[lcma_tf] {printable(line)}", flush=True)
+    print(f"[lcma_tf] {line}", flush=True)

@@ -173,7 +173,7 @@ class Runs:
         if not workdir.contributions.exists():
             self._start("pretraining", flow, train, workdir)
             study_run.save_contributions(
-                workdir.contributions, [np.full(commands.SHAPE, train.seed)]
+                workdir.contributions, [np.full(commands.SHAPE, train.seed, np.float32)]
             )
         return load_contributions(workdir.contributions)
 

@@ -110,3 +110,18 @@ def test_what_is_missing_is_named_with_its_place(tmp_path, monkeypatch):
     with pytest.raises(data.DataError, match=r"train-images-idx3-ubyte\.gz.*zalando") as caught:
         data.load("fashion_mnist", data_dir=str(tmp_path))
     assert f"into {tmp_path};" in str(caught.value)
+
+
+@pytest.mark.usefixtures("sums")
+def test_a_file_that_never_ends_is_read_no_further_than_it_may(tmp_path, monkeypatch):
+    write(tmp_path)
+    asked = []
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda self, size=-1: asked.append(size) or read(self, size)
+    )
+    endless = FILES["train"] + gzip.compress(bytes(1 << 20))
+    (tmp_path / f"{NAMES['train']}.gz").write_bytes(endless)
+    with pytest.raises(data.DataError, match=r"47,040,017 or more bytes in all"):
+        data.load("mnist", data_dir=str(tmp_path))
+    assert asked == [47_040_017]

@@ -220,7 +220,7 @@ def test_a_folder_in_place_of_an_archive_and_a_picture_that_is_one(tmp_path):
     write_pngs(tmp_path, packed=False)
     (tmp_path / "valid_32x32" / "0000002.png").unlink()
     (tmp_path / "valid_32x32" / "0000002.png").mkdir()
-    with pytest.raises(data.DataError, match=r"0000002\.png must be whole.*IsADirectoryError"):
+    with pytest.raises(data.DataError, match=r"0000002\.png must be whole.*plain file"):
         data.load(OLD, data_dir=str(tmp_path))
     (tmp_path / "Imagenet32_val_npz.zip").mkdir()
     with pytest.raises(data.DataError, match=r"Imagenet32_val_npz\.zip must be whole"):

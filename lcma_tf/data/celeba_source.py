@@ -24,6 +24,7 @@ from lcma_tf.data.resample import DEFAULT_RESAMPLER, RESAMPLERS
 from lcma_tf.data.splits import with_all_splits
 from lcma_tf.data.tfds_arrays import prepare, read_splits
 from lcma_tf.data.tfds_source import JPEG_METHOD, find_builder
+from lcma_tf.image_files import MAX_BYTES, read_image_file
 
 COUNTS = {"train": 162_770, "validation": 19_867, "test": 19_962}
 
@@ -135,9 +136,14 @@ def _read_faces(
 def _opened(name: str, path: Path) -> Iterator[Callable[[str], bytes]]:
     """A function from a picture's name to its bytes, for a folder or the zip of one."""
     if path.is_dir():
-        yield lambda file: (path / file).read_bytes()
+        yield lambda file: read_image_file(path / file)
         return
     with local_files.reading(name, path):
         archive = zipfile.ZipFile(path)
     with archive:
-        yield lambda file: archive.read(f"img_align_celeba/{file}")
+
+        def read(file: str) -> bytes:
+            with archive.open(f"img_align_celeba/{file}") as opened:
+                return opened.read(MAX_BYTES)
+
+        yield read

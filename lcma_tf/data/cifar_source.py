@@ -26,6 +26,7 @@ IMAGES_PER_FILE = 10_000
 
 _SIZE = 32
 _ROW = 3 * _SIZE * _SIZE
+_MAX_FILE = 2 * IMAGES_PER_FILE * _ROW  # Bytes; what goes on beyond that is no batch.
 _FILES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 _PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
@@ -87,14 +88,15 @@ def _read_files(name: str, path: Path, suffix: str) -> dict[str, bytes]:
         if path.is_dir():
             for file, stem in wanted.items():
                 if (path / file).is_file():
-                    contents[stem] = (path / file).read_bytes()
+                    with open(path / file, "rb") as opened:
+                        contents[stem] = opened.read(_MAX_FILE)
         else:
             with tarfile.open(path, "r|gz") as archive:
                 for member in archive:
                     stem = wanted.get(Path(member.name).name)
                     opened = archive.extractfile(member) if stem else None
                     if stem and opened:
-                        contents[stem] = opened.read()
+                        contents[stem] = opened.read(_MAX_FILE)
     missing = [file for file, stem in wanted.items() if stem not in contents]
     if missing:
         raise DataError(

@@ -30,6 +30,7 @@ from lcma_tf.data.imagenet_versions import (
 )
 from lcma_tf.data.resize import resized
 from lcma_tf.data.splits import with_all_splits
+from lcma_tf.image_files import read_image_file
 
 _PAGE = "once at http://image-net.org/small/download.php, which no longer has them; torrents do"
 
@@ -107,7 +108,7 @@ def _read(name: str, path: Path, entries: list[_Entry], side: int) -> np.ndarray
 def _opened(path: Path) -> Iterator[Callable[[_Entry], bytes]]:
     """A function from a picture's entry to its bytes, for a folder or a tar."""
     if path.is_dir():
-        yield lambda entry: (path / entry[0]).read_bytes()
+        yield lambda entry: read_image_file(path / entry[0])
         return
     with open(path, "rb") as archive:
 

@@ -59,12 +59,12 @@ def load_image_folder(
     pictures = {split: reader.read(files[split]) for split in SPLITS}
     _check_splits(name, pictures, reader.left_out())
     grey = all(picture.ndim == 2 for split in SPLITS for picture in pictures[split])
-    images = {
-        split: np.stack([_with_channels(picture, grey) for picture in pictures.pop(split)])
+    train, validation, test = (
+        np.stack([_with_channels(picture, grey) for picture in pictures.pop(split)])
         for split in SPLITS
-    }
+    )
     description = " ".join(filter(None, [rule, reader.left_out()]))
-    return ImageData(name, **images, description=description)
+    return ImageData(name, train, validation, test, description=description)
 
 
 def _split_files(name: str, root: Path) -> tuple[dict[str, list[Path]], str]:

@@ -81,11 +81,14 @@ def _find(kind: str, file: str, data_dir: str | None) -> Path | None:
 
 def _parse(name: str, path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The images uint8 `[N, 28, 28, 1]` of one idx file."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    length = 16 + math.prod(shape)
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        data = file.read(length + 1)  # No more than that of a file that never ends.
     header = tuple(int(number) for number in np.frombuffer(data, ">u4", count=4))
-    if header != (_MAGIC, *shape) or len(data) != 16 + math.prod(shape):
+    if header != (_MAGIC, *shape) or len(data) != length:
+        more = "" if len(data) <= length else " or more"
         raise DataError(
             f"{name}: {path} must be an idx file of {list(shape)} bytes; got magic number "
-            f"{header[0]:#010x}, shape {list(header[1:])}, {len(data):,} bytes in all"
+            f"{header[0]:#010x}, shape {list(header[1:])}, {len(data):,}{more} bytes in all"
         )
     return np.frombuffer(data, np.uint8, offset=16).reshape(*shape, 1)

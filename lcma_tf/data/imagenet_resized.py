@@ -36,6 +36,7 @@ from lcma_tf.data.planes import images_of_rows
 from lcma_tf.data.resize import resized
 from lcma_tf.data.splits import with_all_splits
 from lcma_tf.data.tfds_source import load_tfds
+from lcma_tf.npz_files import read_array
 
 _PAGE = "https://image-net.org/download-images, after a login"
 
@@ -88,5 +89,5 @@ def _read_rows(name: str, path: Path, member: str | None) -> np.ndarray:
         if member is not None:
             with zipfile.ZipFile(path) as archive:
                 source = io.BytesIO(archive.read(member))
-        with np.load(source, allow_pickle=False) as batch:
-            return batch["data"]
+        with zipfile.ZipFile(source) as batch:
+            return read_array(batch, "data.npy")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import commands
 from lcma_tf import data, image_files
 from lcma_tf.image_files import ImageFileError, decode_image
 from lcma_tf.image_files.png import PNG_MAGIC
@@ -329,3 +330,10 @@ def test_a_member_that_is_no_array_is_refused(content, tmp_path):
             archive.writestr(split, content)
     with pytest.raises(data.DataError, match="`train` must be readable"):
         data.load(f"npz:{tmp_path}/a.npz")
+
+
+def test_pictures_are_opened_in_one_place():
+    """Whoever calls Pillow's `open` elsewhere tries every format again."""
+    files = (commands.ROOT / "lcma_tf").rglob("*.py")
+    calls = {path.name: path.read_text().count("Image.open(") for path in files}
+    assert {name: count for name, count in calls.items() if count} == {"decode.py": 1}
