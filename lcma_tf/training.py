@@ -12,7 +12,6 @@ import numpy as np
 from lcma_tf.archive import written_whole
 from lcma_tf.callbacks import (
     Resume,
-    StopAtNonFinite,
     StopAtStep,
     TrainingProgress,
     read_history,
@@ -25,6 +24,7 @@ from lcma_tf.distributed_data import distribute_evaluation, distribute_training
 from lcma_tf.factorization import Factorization
 from lcma_tf.metrics import NegativeLogLikelihood
 from lcma_tf.model import FlowModel
+from lcma_tf.non_finite import StopAtNonFinite
 from lcma_tf.optimizer import FusedAdam
 from lcma_tf.workers import Workers
 
@@ -137,7 +137,7 @@ def _fit(
         validation_data=validation,
         validation_steps=validation_steps,
         callbacks=[
-            StopAtNonFinite(model.part_names),
+            StopAtNonFinite(model.part_names, is_backed_up=True),
             StopAtStep(num_steps),
             # They read variables alone, which takes no other worker.
             *(writers if workers.is_chief else []),

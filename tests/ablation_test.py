@@ -17,7 +17,7 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
-from lcma_tf.callbacks import NonFiniteError
+from lcma_tf.non_finite import NonFiniteError
 from lcma_tf.config import ConfigError
 from lcma_tf.contribution import load_contributions
 from lcma_tf.devices import RuntimeConfig

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from lcma_tf import data as data_lib
-from lcma_tf.callbacks import NonFiniteError
+from lcma_tf.non_finite import NonFiniteError
 from lcma_tf.config import FlowConfig, TrainConfig, require
 from lcma_tf.contribution import save_contributions
 from lcma_tf.data import ImageData
