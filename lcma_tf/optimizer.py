@@ -47,7 +47,7 @@ class FusedAdam(keras.optimizers.Adam):
         object.__setattr__(self, "_non_finite", non_finite)
 
     def first_non_finite(self) -> tuple[int, keras.Variable] | None:
-        """The first step, since `build`, whose gradient was not finite, and the variable of its start."""
+        """The first step since `build` whose gradient was not finite, and in which variable it began."""
         step, index = self._non_finite.numpy() if self.built else (0, 0)
         return (int(step), self._trainable_variables[index]) if step else None
 

@@ -95,7 +95,9 @@ def two(tmp_path_factory, one):
 def test_the_chief_ends_when_a_worker_is_killed(two):
     chief, second = two.broken
     assert second.code == -signal.SIGKILL
-    assert chief.code not in (0, None)
+    assert chief.code == 1 and "Traceback" not in chief.err, chief.err
+    message = chief.err.strip().splitlines()[-1]
+    assert message.startswith("error: All 2 workers must stay in touch, but one ended"), chief.err
     assert two.seconds_to_notice < 120
     assert "train/backup/latest.weights.h5" in two.files_when_broken
     assert "model.keras" not in two.files_when_broken

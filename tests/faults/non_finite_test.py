@@ -1,4 +1,4 @@
-"""A run that meets a number that is not finite stops at that step, names the layer, and spoils nothing."""
+"""A run that leaves the finite numbers stops at that step, names the layer, and spoils nothing."""
 
 import math
 import re
