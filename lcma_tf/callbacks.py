@@ -1,30 +1,23 @@
-"""What training needs beyond Keras' own callbacks: speed on the bar, an early stop, a safe resume."""
+"""What training needs beyond Keras' own callbacks: speed on the bar, an exact end, a safe resume."""
 
 from __future__ import annotations
 
 import csv
-import math
 import os
 import pathlib
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 __all__ = [
-    "NonFiniteError",
     "Resume",
-    "StopAtNonFinite",
     "StopAtStep",
     "TrainingProgress",
+    "optimizer_step",
     "read_history",
 ]
-
-
-class NonFiniteError(ArithmeticError):
-    """A log-density was not finite; the message says in which part of the flow, and what to try."""
 
 
 class TrainingProgress(keras.callbacks.ProgbarLogger):
@@ -67,42 +60,6 @@ class TrainingProgress(keras.callbacks.ProgbarLogger):
         if "val_bits_per_dim" in logs:
             shown["validation bits/dim"] = logs["val_bits_per_dim"]
         super().on_epoch_end(epoch, shown)
-
-
-class StopAtNonFinite(keras.callbacks.Callback):
-    """Ends training at the first log-density that is not finite, before anything is saved with it.
-
-    Args:
-        part_names: the parts of the log-density, `FlowModel.part_names`.
-
-    Raises:
-        NonFiniteError: from `on_train_batch_end` or `on_epoch_end`.
-    """
-
-    def __init__(self, part_names: Sequence[str]):
-        super().__init__()
-        # In the order of the computation, from the data to the latents: the first one is the cause.
-        self._parts = ["pixel", *(n for n in part_names if n not in ("pixel", "latent")), "latent"]
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check(logs, "", f"step {optimizer_step(self.model)}")
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._check(logs, "val_", f"the validation after step {optimizer_step(self.model)}")
-
-    def _check(self, logs, prefix, when):
-        for part in self._parts:
-            value = float(logs.get(prefix + part, 0.0))
-            if not math.isfinite(value):
-                where = {
-                    "pixel": "the pixel transform",
-                    "latent": "the latent density",
-                }.get(part, f"flow layer {part.removeprefix('layer_')}")
-                raise NonFiniteError(
-                    f"The log-density of {where} became {value} at {when}. Try a lower "
-                    "--learning_rate, more --warmup_steps, a smaller --clip_norm or a larger "
-                    "--batch_size; the last checkpoint before is kept."
-                )
 
 
 class StopAtStep(keras.callbacks.Callback):

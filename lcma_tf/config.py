@@ -171,6 +171,10 @@ class FlowConfig(_DictConfig):
 class TrainConfig(_DictConfig):
     """What a run does: data, rule, budget, optimizer. Together with `FlowConfig` it fixes the result.
 
+    To the bit on one machine where `TF_DETERMINISTIC_OPS=1` is in the environment. Otherwise up to
+    rounding, which depends on kind and number of processors, TensorFlow and its options, and which a
+    long training carries into the last digits of its figures.
+
     Args:
         dataset: name of the data set (`lcma_tf.data`).
         data_dir: where it is, or is prepared; None = the default of its source.

@@ -21,7 +21,7 @@ class RuntimeConfig:
         num_devices: devices of each host that share each batch; None = all visible GPUs, or one CPU.
         steps_per_execution: training steps for each call from Python; a divisor of what is between
             two validations, since Keras does not cut a call short.
-        jit_compile: compile the training step with XLA.
+        jit_compile: compile the training step with XLA; the noise then is another draw of the same kind.
         rematerialize: compute activations inside the conditioners anew in the backward pass instead of
             keeping them: less memory, longer steps.
     """

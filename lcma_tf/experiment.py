@@ -28,6 +28,7 @@ from lcma_tf.evaluation import (
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
 from lcma_tf.model import FlowModel
 from lcma_tf.paths import kind_of_dataset
+from lcma_tf.probe import probe
 from lcma_tf.training import train_flow
 from lcma_tf.workdir import Workdir, write_json
 from lcma_tf.workers import Workers
@@ -53,11 +54,16 @@ def run_experiment(
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
         NonFiniteError: training left the finite numbers.
-        WorkerError: the chief failed.
+        WorkerError: another worker failed.
     """
     data_lib.check_training_batches(data.train, config.batch_size)
     runtime.check_fits(config)
     workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
+    with workers.in_touch():
+        return _run(flow_config, config, data, workdir, runtime, workers)
+
+
+def _run(flow_config, config, data, workdir, runtime, workers) -> dict[str, Any]:
     workers.check_equal(lambda: _description(flow_config, config, data, runtime))
     given = workers.on_chief(lambda: _begin(flow_config, config, data, workdir))
 
@@ -236,6 +242,7 @@ def _evaluate(
         "mask_agreement_with_realnvp": list(agreement_with_realnvp(factorization)),
         "exact_reconstructions": count_exact_reconstructions(flow, originals, config.batch_size),
         "reconstructed_images": len(originals),
+        **probe(flow, data.validation).by_column(),
         "scoring_images_per_second": len(scores) / seconds,
     }
     for name in ("test", "validation", "png", "webp"):

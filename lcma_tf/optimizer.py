@@ -12,7 +12,7 @@ __all__ = ["FusedAdam"]
 
 @keras.saving.register_keras_serializable("lcma_tf")
 class FusedAdam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam`, differing from it in two things.
+    """`keras.optimizers.Adam`, differing from it in three things.
 
     The update of a variable is TensorFlow's own Adam kernel instead of some forty ops: for a flow with
     hundreds of variables that is a third of the training graph, and of the time to its first step.
@@ -21,6 +21,9 @@ class FusedAdam(keras.optimizers.Adam):
     step than one device would take. Here gradients are summed first, and `global_clipnorm` and the like
     act on the gradient of the global batch.
 
+    A gradient whose global norm is not finite is taken for zero, instead of turning every weight into
+    NaN: what is wrong stays where it began, and `first_non_finite` tells the step.
+
     Args: those of `keras.optimizers.Adam`, without `amsgrad`.
     """
 
@@ -28,6 +31,25 @@ class FusedAdam(keras.optimizers.Adam):
         if kwargs.pop("amsgrad", False):
             raise ValueError("`amsgrad` must be False: the kernel has no such form; got True.")
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
+
+    def build(self, variables):
+        super().build(variables)
+        # (Step, index of the variable), or zeros. Each replica keeps its own and all are the same; it
+        # is no part of the state: not for Keras' or TensorFlow's trackers to see.
+        with tf.init_scope():
+            non_finite = tf.Variable(
+                tf.zeros([2], tf.int64),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                name="non_finite",
+            )
+        object.__setattr__(self, "_non_finite", non_finite)
+
+    def first_non_finite(self) -> tuple[int, keras.Variable] | None:
+        """The first step since `build` whose gradient was not finite, and in which variable it began."""
+        step, index = self._non_finite.numpy() if self.built else (0, 0)
+        return (int(step), self._trainable_variables[index]) if step else None
 
     def apply(self, grads, trainable_variables=None):
         # Once for all variables of a type, not once for each. They belong to the graph that is traced
@@ -70,10 +92,29 @@ class FusedAdam(keras.optimizers.Adam):
         if num_replicas() > 1:
             context = tf.distribute.get_replica_context()
             grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
+        # TensorFlow's own norm reads each gradient once; Keras' writes its squares first.
+        half_squares = tf.stack([tf.nn.l2_loss(grad) for grad in grads])
+        norm = tf.sqrt(2 * tf.reduce_sum(half_squares))
+        self._look_for_non_finite(half_squares, norm)
+        scale = tf.ones_like(norm)
         if self.global_clipnorm:
-            # TensorFlow's own norm reads each gradient once; Keras' writes its squares first.
-            return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
-        return super()._clip_gradients(grads)
+            scale = self.global_clipnorm * tf.minimum(1 / norm, 1 / self.global_clipnorm)
+        # By a multiplication for which 0 times NaN is 0.
+        scale = tf.where(tf.math.is_finite(norm), scale, 0)
+        grads = [tf.math.multiply_no_nan(grad, scale) for grad in grads]
+        return grads if self.global_clipnorm else super()._clip_gradients(grads)
+
+    def _look_for_non_finite(self, half_squares, norm):
+        """Remembers the first step whose gradient is not finite, and in which variable it began."""
+        bad = tf.logical_not(tf.math.is_finite(half_squares))
+        # Backwards from the latents to the data: the last variable is where it began; or, where it is
+        # only the sum that overflows, the one that weighs most.
+        last = tf.size(bad) - 1 - tf.argmax(tf.reverse(bad, [0]), output_type=tf.int32)
+        worst = tf.argmax(half_squares, output_type=tf.int32)
+        index = tf.cast(tf.where(tf.reduce_any(bad), last, worst), tf.int64)
+        step = tf.cast(self.iterations, tf.int64) + 1
+        is_known = tf.logical_or(tf.math.is_finite(norm), self._non_finite[0] > 0)
+        self._non_finite.assign(tf.where(is_known, self._non_finite, tf.stack([step, index])))
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars  # Done before clipping.

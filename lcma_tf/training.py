@@ -12,7 +12,6 @@ import numpy as np
 from lcma_tf.archive import written_whole
 from lcma_tf.callbacks import (
     Resume,
-    StopAtNonFinite,
     StopAtStep,
     TrainingProgress,
     read_history,
@@ -25,7 +24,10 @@ from lcma_tf.distributed_data import distribute_evaluation, distribute_training
 from lcma_tf.factorization import Factorization
 from lcma_tf.metrics import NegativeLogLikelihood
 from lcma_tf.model import FlowModel, load_weights
+from lcma_tf.non_finite import StopAtNonFinite
 from lcma_tf.optimizer import FusedAdam
+from lcma_tf.probe import COLUMNS as PROBE_COLUMNS
+from lcma_tf.probe import ProbeEachEpoch
 from lcma_tf.workers import Workers
 
 __all__ = ["make_optimizer", "train_flow"]
@@ -51,7 +53,8 @@ def train_flow(
     the chief's.
 
     Args:
-        directory: for backups, TensorBoard logs, `history.csv` and the best weights.
+        directory: for backups, TensorBoard logs, `history.csv` (a line an epoch: loss, bits/dim, their
+            parts, the same of the validation images, and `lcma_tf.probe.Probe`) and the best weights.
         result: the `.keras` file to write.
 
     Raises:
@@ -111,6 +114,7 @@ def _fit(
         return
     strategy = model.distribute_strategy
     writers = [
+        ProbeEachEpoch(data.validation),  # Before those that write what it adds to the logs.
         TrainingProgress(config.batch_size, strategy.num_replicas_in_sync),
         keras.callbacks.TensorBoard(os.fspath(directory / "tensorboard"), write_graph=False),
         keras.callbacks.ModelCheckpoint(
@@ -137,7 +141,7 @@ def _fit(
         validation_data=validation,
         validation_steps=validation_steps,
         callbacks=[
-            StopAtNonFinite(model.part_names),
+            StopAtNonFinite(model.part_names, is_backed_up=True),
             StopAtStep(num_steps),
             # They read variables alone, which takes no other worker.
             *(writers if workers.is_chief else []),
@@ -170,7 +174,9 @@ def _forget_epochs_from(epoch: int, history: pathlib.Path) -> float | None:
     if history.exists():
         with written_whole(history) as temporary, open(temporary, "w", newline="") as file:
             if rows:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+                # In the order of `CSVLogger`, which appends to it; a run of before had fewer columns.
+                names = sorted({*rows[0], *PROBE_COLUMNS} - {"epoch"})
+                writer = csv.DictWriter(file, ["epoch", *names], restval="nan")
                 writer.writeheader()
                 writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
     return float(np.min([row["val_bits_per_dim"] for row in rows])) if rows else None

@@ -7,10 +7,12 @@ decision is made twice, and no shared file system is needed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,10 +24,17 @@ from lcma_tf.config import ConfigError
 __all__ = ["Cluster", "WorkerError", "Workers"]
 
 _JOBS = ("chief", "worker")
+# What an operation of all workers ends with when one of them is gone.
+_OUT_OF_TOUCH = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.UnavailableError,
+)
 
 
 class WorkerError(RuntimeError):
-    """The chief failed; the message is its own. The other workers raise this."""
+    """Another worker failed. If the chief could still say why, the message is its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +101,27 @@ class Workers:
         self._strategy = strategy
         self.num_workers = cluster.num_workers
         self.is_chief = cluster.index == 0
+
+    @contextlib.contextmanager
+    def in_touch(self) -> Iterator[None]:
+        """Around whatever workers do together: if one is gone, the others say so.
+
+        TensorFlow notices within half a minute, whatever each of them was at.
+
+        Raises:
+            WorkerError: another worker ended or cannot be reached.
+        """
+        try:
+            yield
+        except _OUT_OF_TOUCH as error:
+            if self.num_workers == 1:
+                raise
+            told = re.sub(r"\{\{.*?\}\}\s*", "", error.message).partition("\n")[0]
+            raise WorkerError(
+                f"All {self.num_workers} workers must stay in touch, but one ended or cannot be "
+                "reached: start all of them again, by the same commands, to go on from the last "
+                f"checkpoint; TensorFlow's {type(error).__name__} says: {told}"
+            ) from error
 
     def on_chief(self, function: Callable[[], Any]) -> Any:
         """Calls `function` on the chief alone; every worker gets what it returned.

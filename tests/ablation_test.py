@@ -17,11 +17,11 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
-from lcma_tf.callbacks import NonFiniteError
 from lcma_tf.config import ConfigError
 from lcma_tf.contribution import load_contributions
 from lcma_tf.devices import RuntimeConfig
 from lcma_tf.factorization import FactorizationError
+from lcma_tf.non_finite import NonFiniteError
 from lcma_tf.study import run as study_run
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder

@@ -9,6 +9,7 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
+from lcma_tf.callbacks import read_history
 from lcma_tf.contribution import load_contributions, noise_of
 from lcma_tf.devices import RuntimeConfig
 from lcma_tf.evaluation import bits_per_dim_of_split
@@ -25,6 +26,8 @@ METRICS = {
     "steps": int,
     "dataset": str,
     "num_parameters": int,
+    "probe_round_trip": NUMBER,
+    "probe_log_det": NUMBER,
 }
 PICTURES = ("samples", "interpolation", "reconstruction", "factorization", "training")
 
@@ -53,6 +56,15 @@ def test_metrics(workdir, images):
     everything = len(images.test) + len(images.validation) + len(images.train)
     assert metrics["exact_reconstructions"] == metrics["reconstructed_images"] == everything
     assert 0 < metrics["test_bits_per_dim"] < 9
+
+
+def test_the_probe_finds_the_flow_exact_after_every_epoch(workdir):
+    histories = [
+        read_history(workdir.phase(name) / "history.csv") for name in ("pretrain", "train")
+    ]
+    assert [len(rows) for rows in histories] == [8, 11]
+    for found in (*histories[0], *histories[1], json.loads(workdir.metrics.read_text())):
+        assert 0 <= found["probe_round_trip"] < 0.1 and 0 <= found["probe_log_det"] < 1e-4
 
 
 @pytest.mark.parametrize("name", PICTURES)

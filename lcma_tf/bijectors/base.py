@@ -18,6 +18,7 @@ __all__ = ["ForeignBijector", "ImageBijector", "as_image_bijector"]
 
 tfb = tfp.bijectors
 Pair = tuple[tf.Tensor, tf.Tensor]
+Visit = Callable[["ImageBijector", tf.Tensor], tf.Tensor]
 
 
 class ImageBijector(tfb.Bijector):
@@ -63,6 +64,23 @@ class ImageBijector(tfb.Bijector):
     def inverse_and_terms(self, y: tf.Tensor, **kwargs) -> Pair:
         """Data `[..., H, W, C]` -> (latents, terms of `inverse_log_det_jacobian`), like shapes."""
         return self._on_flat_batch(self._inverse_and_terms, y, self._data_shape, **kwargs)
+
+    @property
+    def changed_positions(self) -> np.ndarray | bool | None:
+        """Where `inverse` acts on each number by itself, given those that it keeps: bool `[H, W, C]`.
+
+        True = everywhere (or it only puts numbers elsewhere). None = it has no such structure, or is
+        made of others (`inverse_by_part`).
+        """
+        return None
+
+    def inverse_by_part(self, y: tf.Tensor, visit: Visit) -> tf.Tensor:
+        """`inverse` of `[N, H, W, C]`, with `visit(part, value)` in the place of each part's inverse.
+
+        Parts are the bijectors that are not made of others, from the data to the latents, in whatever
+        coordinates each of them runs.
+        """
+        return visit(self, y)
 
     def _forward_and_terms(self, x: tf.Tensor, **kwargs) -> Pair:
         raise NotImplementedError

@@ -75,6 +75,10 @@ class InFlowBatchNorm(ImageBijector):
             self._zeros_share = mask.mean(axis=(0, 1))
         self._weights = np.where(mask, 0.0, 1.0 / num_positions)
 
+    @property
+    def changed_positions(self):
+        return self._changed
+
     def _inverse_and_terms(self, y, training=False, momentum=0.9, **kwargs):
         if training:
             mean, variance = self._batch_moments(y)

@@ -34,6 +34,11 @@ class ImageChain(ImageBijector):
         if not self._bijectors:
             raise ValueError("`bijectors` must hold at least one bijector; got none.")
 
+    def inverse_by_part(self, y, visit):
+        for bijector in self._bijectors:
+            y = bijector.inverse_by_part(y, visit)
+        return y
+
     def _forward_and_terms(self, x, **kwargs):
         value, terms = x, []
         for bijector in reversed(self._bijectors):
@@ -79,6 +84,10 @@ class FlowLayer(ImageBijector):
     def inverse_and_layer_terms(self, y, **kwargs):
         """Data `[N, H, W, C]` -> (latents, [terms of layer 1, layer 2, ...]), all of that shape."""
         return self._inverse_and_layer_terms(y, **kwargs)
+
+    def inverse_by_part(self, y, visit):
+        hidden = self._layer.inverse_by_part(y, visit)
+        return hidden if self._rest is None else self._rest.inverse_by_part(hidden, visit)
 
     def _forward_and_terms(self, x, **kwargs):
         if self._rest is None:

@@ -60,6 +60,10 @@ class AffineCoupling(ImageBijector):
         self._conditioner_variables = tf_variables(conditioner)
         self._selects_channels = selects_channels(mask)
 
+    @property
+    def changed_positions(self):
+        return ~self.mask
+
     def _forward_and_terms(self, x, **kwargs):
         shift, log_scale = self._shift_and_log_scale(x, **kwargs)
         return x * tf.exp(-log_scale) - shift, -log_scale

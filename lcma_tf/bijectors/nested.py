@@ -38,6 +38,10 @@ class NestedBijector(ImageBijector):
         """The bijector that this one runs in other coordinates."""
         return self._inner
 
+    def inverse_by_part(self, y, visit):
+        inner, outside = self._enter(y)
+        return self._leave(self._inner.inverse_by_part(inner, visit), outside)
+
     def _enter(self, images: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """`[N, h, w, c]` -> (what `inner` sees, what stays outside, or None)."""
         raise NotImplementedError

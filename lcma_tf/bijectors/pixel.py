@@ -62,6 +62,10 @@ class PixelLogit(ImageBijector):
         self._high = alpha if kind == "two_sided" else 0.0  # What is left above p at y = 256.
         self._slope = (1.0 - self._low - self._high) / 256.0
 
+    @property
+    def changed_positions(self):
+        return True
+
     def _inverse_and_terms(self, y, **kwargs):
         log_p = tf.math.log(self._low + self._slope * y)
         log_1mp = tf.math.log(self._high + self._slope * (256.0 - y))

@@ -53,6 +53,10 @@ class Squeeze(ImageBijector):
         squeezed = (height // 2, width // 2, 4 * channels)
         super().__init__(data_shape=squeezed, latent_shape=(height, width, channels), name=name)
 
+    @property
+    def changed_positions(self):
+        return True  # Elsewhere, that is.
+
     def _forward_and_terms(self, x, **kwargs):
         y = squeeze(x)
         return y, tf.zeros_like(y)
