@@ -1,21 +1,23 @@
-"""What training needs beyond Keras' own callbacks: speed on the bar, an early stop, a safe resume."""
+"""What training needs beyond Keras' own callbacks: speed on the bar, early stops, safe files."""
 
 from __future__ import annotations
 
 import csv
 import math
 import os
-import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import keras
-import numpy as np
+
+from lcma_tf.archive import refusals_named
+from lcma_tf.backup import optimizer_step
+from lcma_tf.whole_weights import save_weights
 
 __all__ = [
+    "BestWeights",
+    "HistoryLogger",
     "NonFiniteError",
-    "Resume",
     "StopAtNonFinite",
     "StopAtStep",
     "TrainingProgress",
@@ -81,8 +83,13 @@ class StopAtNonFinite(keras.callbacks.Callback):
 
     def __init__(self, part_names: Sequence[str]):
         super().__init__()
+        self._saved_step = 0
         # In the order of the computation, from the data to the latents: the first one is the cause.
         self._parts = ["pixel", *(n for n in part_names if n not in ("pixel", "latent")), "latent"]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # `Resume` ends the epoch before, or restored this one; at 0 it has not saved anything.
+        self._saved_step = optimizer_step(self.model)
 
     def on_train_batch_end(self, batch, logs=None):
         self._check(logs, "", f"step {optimizer_step(self.model)}")
@@ -98,10 +105,11 @@ class StopAtNonFinite(keras.callbacks.Callback):
                     "pixel": "the pixel transform",
                     "latent": "the latent density",
                 }.get(part, f"flow layer {part.removeprefix('layer_')}")
+                kept = f"the checkpoint of step {self._saved_step} is kept"
                 raise NonFiniteError(
                     f"The log-density of {where} became {value} at {when}. Try a lower "
                     "--learning_rate, more --warmup_steps, a smaller --clip_norm or a larger "
-                    "--batch_size; the last checkpoint before is kept."
+                    f"--batch_size; {kept if self._saved_step else 'there is no checkpoint yet'}."
                 )
 
 
@@ -121,58 +129,61 @@ class StopAtStep(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-class Resume(keras.callbacks.BackupAndRestore):
-    """`BackupAndRestore` that knows its place by the optimizer's step, and survives a torn file.
-
-    Keras writes weights and epoch number in two files one after the other, and a kill can fall between
-    or inside them. Here the weights, which hold the optimizer and its step, decide alone; a torn file
-    gives way to the one before. Since the position in the data follows from the step, `restore` is
-    called before `fit`.
+class BestWeights(keras.callbacks.Callback):
+    """Keras' `ModelCheckpoint` of the best epoch's weights, with a file that is whole at any moment.
 
     Args:
-        backup_dir: where the last two states are.
+        path: the `.weights.h5` file.
+        best: the lowest validation bits/dim of the epochs before; None: there are none.
     """
 
-    def __init__(self, backup_dir: str):
-        super().__init__(backup_dir, double_checkpoint=True, delete_checkpoint=False)
+    def __init__(self, path: str | os.PathLike[str], best: float | None = None):
+        super().__init__()
+        self._path = path
+        self._best = best
 
-    def restore(self, model: keras.Model) -> int:
-        """Loads the last whole state into `model`; returns the number of steps it has done, or 0."""
-        self.set_model(model)
-        for name in ("training_metadata.json", "training_metadata.json.bkp"):
-            # Keras' epoch number: not needed here, and not readable if a kill has torn it.
-            pathlib.Path(self.backup_dir, name).unlink(missing_ok=True)
-        try:
-            super().on_train_begin()
-        except OSError:  # Torn, and there is none before: it was the first.
-            return 0
-        model._initial_epoch = 0  # `fit` is told where to begin.
-        return optimizer_step(model)
+    def on_epoch_end(self, epoch, logs=None):
+        score = float((logs or {})["val_bits_per_dim"])
+        if self._best is None or score < self._best:
+            save_weights(self.model, self._path)
+            self._best = score
+
+
+class HistoryLogger(keras.callbacks.CSVLogger):
+    """`CSVLogger` whose lines are on the disk when an epoch ends.
+
+    Args:
+        path: the CSV file; lines are added to those that it has.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        super().__init__(os.fspath(path), append=True)
 
     def on_train_begin(self, logs=None):
-        pass  # Done by `restore`.
+        with refusals_named(self.filename):
+            super().on_train_begin(logs)
 
-
-def optimizer_step(model: Any) -> int:
-    """How many steps a compiled model has been trained for."""
-    # By way of NumPy: with several workers the variable is no number to `int`.
-    return int(np.asarray(model.optimizer.iterations))
+    def on_epoch_end(self, epoch, logs=None):
+        with refusals_named(self.filename):
+            super().on_epoch_end(epoch, logs)
+            os.fsync(self.csv_file.fileno())  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def read_history(path: str | os.PathLike[str], num_epochs: int | None = None) -> list[dict]:
     """Reads what `CSVLogger` wrote, of the first `num_epochs` epochs; [] if there is no file.
 
     A run that was killed may have logged an epoch that it has to do again: a later line for the same
-    epoch wins, and a torn last line is left out.
+    epoch wins, and what is no line of an epoch is left out.
     """
     if not os.path.exists(path):
         return []
     by_epoch = {}
-    with open(path, newline="") as file:
+    with open(path, newline="", errors="replace") as file:
         for row in csv.DictReader(file):
             try:
                 values = {name: float(value) for name, value in row.items()}
-            except (TypeError, ValueError):
+                values["epoch"]
+            except (KeyError, TypeError, ValueError):
                 continue
             if num_epochs is None or values["epoch"] < num_epochs:
                 by_epoch[values["epoch"]] = values
