@@ -33,7 +33,10 @@ class DamagedWeightsError(ValueError):
 
 
 class _InMemory(io.BytesIO):
-    """A file for Keras, which tells the format by the name."""
+    """A file for Keras, which tells the format by the name.
+
+    Nobody closes it: where Keras is interrupted, HDF5 uses it once more when it is collected.
+    """
 
     def __str__(self):
         return "memory.weights.h5"
@@ -52,28 +55,26 @@ def save_weights(
     Raises:
         SaveError: the file system refuses; `path` is as it was.
     """
-    with _InMemory() as file:
-        model.save_weights(file)  # pyright: ignore[reportArgumentType]
-        with file.getbuffer() as content:
-            write_whole(path, _head(content), content, before=before)
+    file = _InMemory()
+    model.save_weights(file)  # pyright: ignore[reportArgumentType]
+    content = file.getbuffer()
+    write_whole(path, _head(content), content, before=before)
 
 
-def read_weights(path: str | os.PathLike[str]) -> memoryview:
-    """The content of a file of `save_weights`, or of Keras itself, which has no checksum.
+def read_weights(path: str | os.PathLike[str]) -> bytes:
+    """A file of `save_weights`, or of Keras itself, which has no checksum.
 
     Raises:
         DamagedWeightsError: it is not as it was written.
         OSError: it cannot be read.
     """
-    content = memoryview(pathlib.Path(path).read_bytes())
-    head, rest = content[:_HEAD_SIZE], content[_HEAD_SIZE:]
-    if content[: len(_OURS)] == _OURS:
-        if head != _head(rest):
+    content = pathlib.Path(path).read_bytes()
+    if content.startswith(_OURS):
+        if content[:_HEAD_SIZE] != _head(memoryview(content)[_HEAD_SIZE:]):
             raise DamagedWeightsError("its checksum is another")
-        return rest
-    if content[: len(_HDF5)] == _HDF5:
-        return content
-    raise DamagedWeightsError("it does not begin as weights do")
+    elif not content.startswith(_HDF5):
+        raise DamagedWeightsError("it does not begin as weights do")
+    return content
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -83,9 +84,9 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         DamagedWeightsError: it is not as it was written, or of other variables; `model` may have part.
         OSError: it cannot be read.
     """
-    content = read_weights(path)
+    file = _InMemory(read_weights(path))
     try:
-        with warnings.catch_warnings(), _InMemory(content) as file:
+        with warnings.catch_warnings():
             # Keras says no more than this of an optimizer that it leaves as it is.
             warnings.filterwarnings("error", "Skipping variable loading")
             model.load_weights(file)

@@ -1,5 +1,7 @@
-"""Ctrl-C at any line of Python that writes a backup: the state before or the new one is there, whole."""
+"""Ctrl-C at any moment while a backup is written: the state before or the new one is there, whole."""
 
+import contextlib
+import shutil
 import sys
 
 import numpy as np
@@ -13,18 +15,19 @@ from testing import tiny_flow
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(tmp_path_factory):
     model = tiny_flow(image_shape=(2, 2, 1), num_scales=1)
     model.compile(FusedAdam(), loss=NegativeLogLikelihood(), jit_compile=False)
     model.optimizer.build(model.trainable_variables)
+    save(model, tmp_path_factory.mktemp("first"), 1)  # What is imported late is by now.
     return model
 
 
 class InterruptionAt:
-    """Counts the lines that run inside the block, in all files, and raises at one of them."""
+    """Counts the calls inside the block, and the lines of this package, and raises at one of them."""
 
-    def __init__(self, line=None):
-        self.line, self.count = line, 0
+    def __init__(self, moment=None):
+        self.moment, self.count = moment, 0
 
     def __enter__(self):
         self._before = sys.gettrace()
@@ -35,11 +38,11 @@ class InterruptionAt:
         sys.settrace(self._before)
 
     def _trace(self, frame, event, arg):
-        if event == "line":
+        if event in ("call", "line"):
             self.count += 1
-            if self.count == self.line:
+            if self.count == self.moment:
                 raise KeyboardInterrupt
-        return self._trace
+        return self._trace if "lcma_tf" in frame.f_code.co_filename else None
 
 
 def at_step(model, step):
@@ -61,33 +64,35 @@ def restored(model, folder):
     return step
 
 
-def num_lines(model, folder, saved):
-    for step in saved:
-        save(model, folder, step)
+def interrupted(model, folder, moment=None):
+    """Writes the state of step 30, interrupted; returns the moments that were counted."""
     resume = Resume(folder)
     resume.set_model(at_step(model, 30))
-    with InterruptionAt() as counted:
+    with contextlib.suppress(KeyboardInterrupt), InterruptionAt(moment) as interruption:
         resume.on_epoch_end(0)
-    return counted.count
+    return interruption.count
 
 
 # From the first, for which there is none to fall back on, to the third, which pushes one out.
 @pytest.mark.parametrize("saved", [(), (10,), (10, 20)])
 def test_an_interrupted_backup_leaves_a_whole_state(model, saved, tmp_path, at_length):
-    lines = num_lines(model, tmp_path / "counted", saved)
-    # All over the write; and each line at its end, where files are moved.
-    every = np.linspace(1, lines, at_length(30, 400)).astype(int)
-    found = set()
-    for line in sorted({*every, *range(lines - at_length(30, 200), lines + 1)}):
-        folder = tmp_path / str(line)
-        for step in saved:
-            save(model, folder, step)
-        resume = Resume(folder)
-        resume.set_model(at_step(model, 30))
-        with pytest.raises(KeyboardInterrupt), InterruptionAt(line):
-            resume.on_epoch_end(0)
+    before = tmp_path / "before"
+    before.mkdir()
+    for step in saved:
+        save(model, before, step)
+    shutil.copytree(before, tmp_path / "counted")
+    count = interrupted(model, tmp_path / "counted")
+    # All over the write; and closer at its end, where files are moved.
+    every = np.linspace(1, count, at_length(8, 1000)).astype(int)
+    end = range(count - at_length(40, 400), count + 1, at_length(3, 1))
+    found, num_interrupted = set(), 0
+    moments = sorted({*every, *end})
+    for moment in moments:
+        folder = shutil.copytree(before, tmp_path / str(moment))
+        num_interrupted += interrupted(model, folder, moment) == moment
         assert not list(folder.glob("unfinished_*"))
         for path in folder.iterdir():
             read_weights(path)  # What has the name of a backup is one, at any moment.
         found.add(restored(model, folder))
     assert found == {max(saved, default=0), 30}
+    assert num_interrupted > 0.9 * len(moments)  # A few may be those of a garbage collection.
