@@ -169,8 +169,8 @@ class HistoryLogger(keras.callbacks.CSVLogger):
             os.fsync(self.csv_file.fileno())  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def read_history(path: str | os.PathLike[str], num_epochs: int | None = None) -> list[dict]:
-    """Reads what `CSVLogger` wrote, of the first `num_epochs` epochs; [] if there is no file.
+def read_history(path: str | os.PathLike[str]) -> list[dict]:
+    """Reads what `CSVLogger` wrote, by epoch; [] if there is no file.
 
     A run that was killed may have logged an epoch that it has to do again: a later line for the same
     epoch wins, and what is no line of an epoch is left out.
@@ -182,9 +182,7 @@ def read_history(path: str | os.PathLike[str], num_epochs: int | None = None) ->
         for row in csv.DictReader(file):
             try:
                 values = {name: float(value) for name, value in row.items()}
-                values["epoch"]
+                by_epoch[values["epoch"]] = values
             except (KeyError, TypeError, ValueError):
                 continue
-            if num_epochs is None or values["epoch"] < num_epochs:
-                by_epoch[values["epoch"]] = values
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]

@@ -110,8 +110,8 @@ def zero_both(backup):
 @pytest.mark.parametrize(
     ("happens", "words"),
     [
-        (lose, "has done 11 epochs goes on from a backup; no backup beside it"),
-        (zero_both, "latest.weights.h5': latest.weights.h5.bkp': put a copy of one of them back"),
+        (lose, "has done 11 epochs goes on from a backup|of so many and no backup beside it"),
+        (zero_both, "latest.weights.h5'|latest.weights.h5.bkp'|put a copy of one of them back"),
     ],
 )
 def test_a_run_without_a_readable_backup_does_not_begin_anew(stopped, happens, words):
@@ -120,8 +120,7 @@ def test_a_run_without_a_readable_backup_does_not_begin_anew(stopped, happens, w
     before = commands.files(phase)
     ended = commands.call("lcma_tf.train", *flags)
     assert ended.code == 1 and ended.err.startswith("error: ") and "Traceback" not in ended.err
-    for part in words.split(":"):
-        assert part.strip() in ended.err
+    assert all(part in ended.err for part in words.split("|")), ended.err
     assert commands.files(phase) == before
 
 
@@ -150,6 +149,6 @@ def test_a_backup_that_the_system_does_not_give_out_is_no_missing_one(
         (tmp_path / name).write_bytes(b"whatever it holds")
     before = commands.files(tmp_path)
     monkeypatch.setattr(pathlib.Path, "read_bytes", refusing(number, *BOTH))
-    with pytest.raises(BackupError, match=f"Nothing was changed.*|{os.strerror(number)}"):
+    with pytest.raises(BackupError, match=f"{os.strerror(number)}.*Nothing was changed"):
         Resume(tmp_path).restore(tiny_flow(image_shape=(2, 2, 1), num_scales=1))
     assert commands.files(tmp_path) == before
