@@ -27,14 +27,6 @@ def test_a_second_process_is_refused(module, finished, tmp_path):
     commands.assert_refused(ended, "`workdir` in use by another process one is at work")
 
 
-def test_a_run_of_a_study_is_refused_to_others_too(finished, tmp_path):
-    """The study holds its folder, and each run that it is at work in."""
-    run = tmp_path / "study" / "seed_0" / "lcma_41"
-    with Workdir(run).locked():
-        ended = commands.call("lcma_tf.train", *finished.flags, f"--workdir={run}")
-    commands.assert_refused(ended, "`workdir` in use by another process")
-
-
 HOLDER = """
 import pathlib, sys
 from lcma_tf.folder_lock import folder_lock
