@@ -90,7 +90,7 @@ class Resume(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._latest.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(self.model, self._latest, before=self._before)
+        save_weights(self.model, self._latest, self._before)  # pyright: ignore[reportArgumentType]
 
 
 def optimizer_step(model: Any) -> int:

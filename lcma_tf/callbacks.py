@@ -145,7 +145,7 @@ class BestWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         score = float((logs or {})["val_bits_per_dim"])
         if self._best is None or score < self._best:
-            save_weights(self.model, self._path)
+            save_weights(self.model, self._path)  # pyright: ignore[reportArgumentType]
             self._best = score
 
 
