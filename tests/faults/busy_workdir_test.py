@@ -14,15 +14,16 @@ from lcma_tf.workdir import Workdir, WorkdirError
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return commands.finished_run(tmp_path_factory)
+def flags(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    dataset = commands.write_npz(folder / "images.npz")
+    return commands.as_flags(dataset=dataset, **commands.TINY)
 
 
 @pytest.mark.parametrize("module", ["lcma_tf.train", "lcma_tf.ablation"])
-def test_a_second_process_is_refused(module, finished, tmp_path):
-    flags = [*finished.flags, f"--workdir={tmp_path / 'run'}"]
+def test_a_second_process_is_refused(module, flags, tmp_path):
     with Workdir(tmp_path / "run").locked():
-        ended = commands.call(module, *flags)
+        ended = commands.call(module, *flags, f"--workdir={tmp_path / 'run'}")
         assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
     commands.assert_refused(ended, "`workdir` in use by another process one is at work")
 
@@ -69,17 +70,17 @@ def test_an_error_of_the_block_is_its_own(tmp_path):
         (tmp_path / "none").read_bytes()
 
 
-def test_a_workdir_that_cannot_be_written_to_is_refused(finished, tmp_path, monkeypatch):
+def test_a_workdir_that_cannot_be_written_to_is_refused(flags, tmp_path, monkeypatch):
     """As on a disk that is mounted read-only: also root may not, which permissions do not stop."""
     opened = os.open
 
-    def refuse(path, flags, *args, **options):
-        if str(path).startswith(str(tmp_path)) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+    def refuse(path, how, *args, **options):
+        if str(path).startswith(str(tmp_path)) and how & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        return opened(path, flags, *args, **options)
+        return opened(path, how, *args, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    ended = commands.call("lcma_tf.train", *finished.flags, f"--workdir={tmp_path / 'run'}")
+    ended = commands.call("lcma_tf.train", *flags, f"--workdir={tmp_path / 'run'}")
     commands.assert_refused(ended, "`workdir` made and written to Read-only file system")
 
 

@@ -71,12 +71,12 @@ class Recorded:
         self.moments, self.states, self.saved = [], {}, []
         save = backup.save_weights
 
-        def saving(model, path, **options):
+        def saving(model, path, before):
             phase = path.parent.parent.name
             state = [np.array(v) for v in (*model.weights, *model.optimizer.variables)]
             step = backup.optimizer_step(model)
             self.states[phase, step] = state
-            save(model, path, **options)
+            save(model, path, before)
             self.saved.append((phase, step))
 
         with (
