@@ -1,13 +1,34 @@
-"""Files written whole or not at all: a kill leaves the old file or the new one, never half of one."""
+"""Files written whole or not at all: a kill leaves the old file or the new one, never half of one.
+
+What is written goes beside its place first, then to the disk, then by one rename to its place: so that
+neither a kill, an error, a full disk nor a loss of power leaves a file under its name that is not whole.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 from collections.abc import Iterator
 
-__all__ = ["unfinished", "written_whole"]
+__all__ = [
+    "NO_ROOM",
+    "SaveError",
+    "refusals_named",
+    "unfinished",
+    "write_whole",
+    "written_whole",
+]
+
+# What a file system answers that cannot bring a folder to the disk by itself.
+_NO_FOLDER_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOTSUP)
+# How it says that there is no room.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class SaveError(OSError):
+    """A file could not be written; the one that was there before is kept."""
 
 
 def unfinished(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -17,8 +38,73 @@ def unfinished(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Gives a path to write to; what is there when the block ends without an error becomes `path`."""
+def written_whole(
+    path: str | os.PathLike[str], before: str | os.PathLike[str] | None = None
+) -> Iterator[pathlib.Path]:
+    """Gives a path to write to; what is there when the block ends without an error becomes `path`.
+
+    Args:
+        before: where the file that is at `path` now goes, by rename: no room is needed for it.
+
+    Raises:
+        SaveError: the file system refuses; nothing unfinished is left.
+    """
     temporary = unfinished(path)
-    yield temporary
-    os.replace(temporary, path)
+    with refusals_named(path):
+        try:
+            yield temporary
+            _to_disk(temporary)
+            if before is not None and os.path.exists(path):
+                os.replace(path, before)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _folder_to_disk(temporary.parent)
+
+
+def write_whole(
+    path: str | os.PathLike[str],
+    *parts: bytes | memoryview,
+    before: str | os.PathLike[str] | None = None,
+) -> None:
+    """Writes `parts`, one after the other, as `written_whole` does."""
+    with written_whole(path, before) as temporary, open(temporary, "wb") as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextlib.contextmanager
+def refusals_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises `SaveError`, which names `path`, where the file system refuses to write it."""
+    ours = {None, os.fspath(path), os.fspath(unfinished(path))}  # A write names no file.
+    try:
+        yield
+    except SaveError:
+        raise
+    except OSError as error:
+        if (error.filename and os.fsdecode(error.filename)) not in ours:
+            raise  # Of another file, which is read for this one.
+        cure = "make room" if error.errno in NO_ROOM else "see that it can be written"
+        raise SaveError(
+            f"{os.fspath(path)!r} must be written, and the file system refuses: "
+            f"{error.strerror or error}. What was saved before is kept; {cure} and run the same again."
+        ) from error
+
+
+def _to_disk(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _folder_to_disk(folder: pathlib.Path) -> None:
+    """Makes a rename in it last."""
+    try:
+        _to_disk(folder)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise

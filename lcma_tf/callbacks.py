@@ -1,21 +1,22 @@
-"""What training needs beyond Keras' own callbacks: speed on the bar, an exact end, a safe resume."""
+"""What training needs beyond Keras' own callbacks: speed on the bar, an exact end, safe files."""
 
 from __future__ import annotations
 
 import csv
 import os
-import pathlib
 import time
-from typing import Any
 
 import keras
-import numpy as np
+
+from lcma_tf.archive import refusals_named
+from lcma_tf.backup import optimizer_step
+from lcma_tf.whole_weights import save_weights
 
 __all__ = [
-    "Resume",
+    "BestWeights",
+    "HistoryLogger",
     "StopAtStep",
     "TrainingProgress",
-    "optimizer_step",
     "read_history",
 ]
 
@@ -78,59 +79,60 @@ class StopAtStep(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-class Resume(keras.callbacks.BackupAndRestore):
-    """`BackupAndRestore` that knows its place by the optimizer's step, and survives a torn file.
-
-    Keras writes weights and epoch number in two files one after the other, and a kill can fall between
-    or inside them. Here the weights, which hold the optimizer and its step, decide alone; a torn file
-    gives way to the one before. Since the position in the data follows from the step, `restore` is
-    called before `fit`.
+class BestWeights(keras.callbacks.Callback):
+    """Keras' `ModelCheckpoint` of the best epoch's weights, with a file that is whole at any moment.
 
     Args:
-        backup_dir: where the last two states are.
+        path: the `.weights.h5` file.
+        best: the lowest validation bits/dim of the epochs before; None: there are none.
     """
 
-    def __init__(self, backup_dir: str):
-        super().__init__(backup_dir, double_checkpoint=True, delete_checkpoint=False)
+    def __init__(self, path: str | os.PathLike[str], best: float | None = None):
+        super().__init__()
+        self._path = path
+        self._best = best
 
-    def restore(self, model: keras.Model) -> int:
-        """Loads the last whole state into `model`; returns the number of steps it has done, or 0."""
-        self.set_model(model)
-        for name in ("training_metadata.json", "training_metadata.json.bkp"):
-            # Keras' epoch number: not needed here, and not readable if a kill has torn it.
-            pathlib.Path(self.backup_dir, name).unlink(missing_ok=True)
-        try:
-            super().on_train_begin()
-        except OSError:  # Torn, and there is none before: it was the first.
-            return 0
-        model._initial_epoch = 0  # `fit` is told where to begin.
-        return optimizer_step(model)
+    def on_epoch_end(self, epoch, logs=None):
+        score = float((logs or {})["val_bits_per_dim"])
+        if self._best is None or score < self._best:
+            save_weights(self.model, self._path)  # pyright: ignore[reportArgumentType]
+            self._best = score
+
+
+class HistoryLogger(keras.callbacks.CSVLogger):
+    """`CSVLogger` whose lines are on the disk when an epoch ends.
+
+    Args:
+        path: the CSV file; lines are added to those that it has.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        super().__init__(os.fspath(path), append=True)
 
     def on_train_begin(self, logs=None):
-        pass  # Done by `restore`.
+        with refusals_named(self.filename):
+            super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with refusals_named(self.filename):
+            super().on_epoch_end(epoch, logs)
+            os.fsync(self.csv_file.fileno())  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def optimizer_step(model: Any) -> int:
-    """How many steps a compiled model has been trained for."""
-    # By way of NumPy: with several workers the variable is no number to `int`.
-    return int(np.asarray(model.optimizer.iterations))
-
-
-def read_history(path: str | os.PathLike[str], num_epochs: int | None = None) -> list[dict]:
-    """Reads what `CSVLogger` wrote, of the first `num_epochs` epochs; [] if there is no file.
+def read_history(path: str | os.PathLike[str]) -> list[dict]:
+    """Reads what `CSVLogger` wrote, by epoch; [] if there is no file.
 
     A run that was killed may have logged an epoch that it has to do again: a later line for the same
-    epoch wins, and a torn last line is left out.
+    epoch wins, and what is no line of an epoch is left out.
     """
     if not os.path.exists(path):
         return []
     by_epoch = {}
-    with open(path, newline="") as file:
+    with open(path, newline="", errors="replace") as file:
         for row in csv.DictReader(file):
             try:
                 values = {name: float(value) for name, value in row.items()}
-            except (TypeError, ValueError):
-                continue
-            if num_epochs is None or values["epoch"] < num_epochs:
                 by_epoch[values["epoch"]] = values
+            except (KeyError, TypeError, ValueError):
+                continue
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 from absl import app, logging
 
@@ -13,12 +17,19 @@ from lcma_tf.config import require
 
 __all__ = ["require", "run"]
 
+# The user's to mend, whatever was to be written.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM, as a scheduler sends it, where Ctrl-C raises its base class."""
+
 
 def run(main: Callable[[], None], resumable: bool = False) -> None:
     """Parses the flags and runs `main`.
 
     A bad input (a ValueError of ours, a missing file) ends with one line on standard error and exit
-    code 1; an interruption with how to go on, and 130.
+    code 1; an interruption with how to go on, and 130, a SIGTERM in the same way with 143.
 
     Args:
         main: takes nothing; reads flags.
@@ -32,11 +43,14 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it reads.
         try:
             require_tensorflow()
-            main()
-        except KeyboardInterrupt:
+            with _sigterm_raises():
+                main()
+        except KeyboardInterrupt as error:
+            terminated = isinstance(error, _TerminatedError)
+            how = "Terminated" if terminated else "Interrupted"
             again = " Run the same command again to go on from there." if resumable else ""
-            print(f"\nInterrupted. What was saved is kept.{again}", file=sys.stderr)
-            sys.exit(130)
+            print(f"\n{how}. What was saved is kept.{again}", file=sys.stderr)
+            sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
         except Exception as error:
             if not _is_for_the_user(error):
                 raise
@@ -45,7 +59,27 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
     app.run(guarded)
 
 
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Ends the block by an exception, so that files are closed; who has a handler already keeps it."""
+
+    def terminate(number, frame):
+        raise _TerminatedError
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _is_for_the_user(error: Exception) -> bool:
     """Errors that this project raises about its input; anything else is a bug and keeps its trace."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return True
     ours = type(error).__module__.startswith(("lcma_tf.", "export."))
     return ours or isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)

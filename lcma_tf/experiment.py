@@ -6,6 +6,7 @@ there is not run again. So a run that was stopped anywhere goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from typing import Any
@@ -29,11 +30,12 @@ from lcma_tf.factorization import Factorization, decide_factorization, needs_con
 from lcma_tf.model import FlowModel
 from lcma_tf.paths import kind_of_dataset
 from lcma_tf.probe import probe
+from lcma_tf.say import say
 from lcma_tf.training import train_flow
 from lcma_tf.workdir import Workdir, write_json
 from lcma_tf.workers import Workers
 
-__all__ = ["agreement_with_realnvp", "pretrain", "run_experiment", "say"]
+__all__ = ["agreement_with_realnvp", "pretrain", "run_experiment"]
 
 _MAX_CODEC_IMAGES = 2_000  # Lossless WebP takes some 20 ms an image.
 _MAX_RECONSTRUCTIONS = 1_000
@@ -53,7 +55,9 @@ def run_experiment(
 
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
+        BackupError: what was saved before cannot be read.
         NonFiniteError: training left the finite numbers.
+        SaveError: a file could not be written; what was saved before is kept.
         WorkerError: another worker failed.
     """
     data_lib.check_training_batches(data.train, config.batch_size)
@@ -65,8 +69,12 @@ def run_experiment(
 
 def _run(flow_config, config, data, workdir, runtime, workers) -> dict[str, Any]:
     workers.check_equal(lambda: _description(flow_config, config, data, runtime))
-    given = workers.on_chief(lambda: _begin(flow_config, config, data, workdir))
+    with contextlib.ExitStack() as held:
+        given = workers.on_chief(lambda: _begin(flow_config, config, data, workdir, held))
+        return _run_phases(flow_config, config, data, workdir, runtime, given, workers)
 
+
+def _run_phases(flow_config, config, data, workdir, runtime, given, workers) -> dict[str, Any]:
     factorization = _decide(flow_config, config, data, workdir, runtime, given, workers)
     if workers.is_chief:
         say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
@@ -96,14 +104,20 @@ def _description(flow_config, config, data, runtime) -> dict[str, Any]:
     }
 
 
-def _begin(flow_config, config, data, workdir) -> dict[str, Any] | None:
-    """Claims the workdir; returns the factorization that the run was given, as a dict, or None."""
+def _begin(flow_config, config, data, workdir, held) -> dict[str, Any] | None:
+    """Claims the workdir; returns the factorization that the run was given, as a dict, or None.
+
+    Other processes are kept out of it until `held` is closed.
+    """
     workdir.check(flow_config, config, data.fingerprint)
     given = None
     if config.factorization_path is not None:
         factorization = Factorization.load(config.factorization_path)
         factorization.check_fits(flow_config.image_shape, flow_config.num_scales)
         given = factorization.to_dict()
+    held.enter_context(workdir.locked())
+    # Again: until now another run may have claimed it.
+    workdir.check(flow_config, config, data.fingerprint)
     workdir.claim(flow_config, config, data.fingerprint)
     counts = " / ".join(f"{len(getattr(data, split)):,}" for split in SPLITS)
     say(f"data: {data.name}, {counts} images for {', '.join(SPLITS)}. {data.description}".strip())
@@ -262,8 +276,3 @@ def _codec_bits_per_dim(data: ImageData) -> dict[str, Any]:
         for codec in ("png", "webp")
     }
     return {**figures, "codec_images": len(coded)}
-
-
-def say(line: str) -> None:
-    """One line about what the run does, among the progress bars."""
-    print(f"[lcma_tf] {line}", flush=True)

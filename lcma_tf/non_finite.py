@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lcma_tf.callbacks import optimizer_step
+from lcma_tf.backup import optimizer_step
 
 __all__ = ["NonFiniteError", "StopAtNonFinite"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,25 +46,28 @@ def draw_run(
         for codec in ("png", "webp")
         if metrics[f"{codec}_bits_per_dim"] is not None
     }
-    with written_whole(workdir.path / LAST) as temporary:
-        plots.save_training_curves(temporary, curves, references)
+    _save(plots.save_training_curves, workdir, LAST, curves, references)
+
+
+def _save(save: Callable[..., None], workdir: Workdir, name: str, *content: Any) -> None:
+    with written_whole(workdir.path / name) as temporary:
+        save(temporary, *content)
 
 
 def _draw_images(flow: ImageDensity, images: np.ndarray, workdir: Workdir, seed: int) -> None:
     count = min(_NUM_SAMPLES, len(images))
     samples = flow.sample(count, seed).numpy()
-    plots.save_samples(workdir.path / "samples.png", samples, _in_8_bits(images[:count]))
+    _save(plots.save_samples, workdir, "samples.png", samples, _in_8_bits(images[:count]))
     order = np.random.default_rng(seed).permutation(len(images))
     paths = min(_NUM_PATHS, len(order) // 2)
     if paths:
         starts, ends = images[order[:paths]], images[order[-paths:]]
         between = flow.interpolate(starts, ends, steps=9).numpy()
-        plots.save_interpolation(workdir.path / "interpolation.png", between)
+        _save(plots.save_interpolation, workdir, "interpolation.png", between)
     originals = images[order[:10]]
     reconstructions = flow.decode(flow.encode(originals)).numpy()
-    plots.save_reconstruction(
-        workdir.path / "reconstruction.png", _in_8_bits(originals), reconstructions
-    )
+    pairs = _in_8_bits(originals), reconstructions
+    _save(plots.save_reconstruction, workdir, "reconstruction.png", *pairs)
 
 
 def _in_8_bits(images: np.ndarray) -> np.ndarray:
@@ -81,12 +85,8 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
             for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
                 layer = gather_kept(layer, mask)
             contributions[scale] = layer
-    plots.save_factorization(
-        workdir.path / "factorization.png",
-        contributions,
-        masks,
-        factorization.exit_scale(),
-    )
+    drawn = contributions, masks, factorization.exit_scale()
+    _save(plots.save_factorization, workdir, "factorization.png", *drawn)
 
 
 def _curves(workdir: Workdir, phase: str) -> dict[str, np.ndarray]:

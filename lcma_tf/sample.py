@@ -26,10 +26,18 @@ def main() -> None:
     path = flags.output or os.path.join(flags.workdir, "drawn.png")
     writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
     cli.require(writable or not flags.output, "output", "a file in an existing folder", path)
-    from lcma_tf import plots
+    from lcma_tf.archive import written_whole
     from lcma_tf.model import load
 
     model = load(flags.workdir).frozen()
+    with written_whole(path) as temporary:
+        _draw(temporary, model, temperatures, flags)
+    print(path)
+
+
+def _draw(path, model, temperatures, flags) -> None:
+    from lcma_tf import plots
+
     if flags.kind == "interpolation":
         plots.save_interpolation(path, _paths(model, flags))
     elif flags.kind == "temperatures":
@@ -38,7 +46,6 @@ def main() -> None:
     else:
         images = model.sample(flags.num_samples, flags.seed, temperatures[0]).numpy()
         plots.save_image_grid(path, images, columns=int(np.ceil(np.sqrt(len(images)))))
-    print(path)
 
 
 def _paths(model, flags):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import keras
-import numpy as np
+import tensorflow as tf
 
-from lcma_tf.archive import written_whole
+from lcma_tf.archive import NO_ROOM, refusals_named, written_whole
+from lcma_tf.backup import Resume
 from lcma_tf.callbacks import (
-    Resume,
+    BestWeights,
+    HistoryLogger,
     StopAtStep,
     TrainingProgress,
-    read_history,
 )
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.contribution import recalibrate
@@ -26,11 +28,11 @@ from lcma_tf.metrics import NegativeLogLikelihood
 from lcma_tf.model import FlowModel, load_weights
 from lcma_tf.non_finite import StopAtNonFinite
 from lcma_tf.optimizer import FusedAdam
-from lcma_tf.probe import COLUMNS as PROBE_COLUMNS
+from lcma_tf.phase_files import forget_epochs_from, load_best
 from lcma_tf.probe import ProbeEachEpoch
 from lcma_tf.workers import Workers
 
-__all__ = ["make_optimizer", "train_flow"]
+__all__ = ["full_disk_named", "make_optimizer", "train_flow"]
 
 
 def train_flow(
@@ -58,7 +60,9 @@ def train_flow(
         result: the `.keras` file to write.
 
     Raises:
+        BackupError: what was saved of this phase before cannot be read.
         NonFiniteError: the loss left the finite numbers.
+        SaveError: a file could not be written; what was saved before is kept.
         WorkerError: another worker failed.
     """
     strategy = make_strategy(runtime.num_devices, config.batch_size)
@@ -82,7 +86,7 @@ def train_flow(
     final = FlowModel(flow_config, factorization)
 
     def finish():
-        final.load_weights(best)
+        load_best(final, best)
         recalibrate(final, data.train, config.batch_size, config.seed)
         with written_whole(result) as temporary:
             final.save(temporary)
@@ -102,52 +106,59 @@ def _fit(
     workers: Workers,
 ) -> None:
     """Trains from the last backup to `num_steps`; leaves the weights of the best epoch in `best`."""
-    history = directory / "history.csv"
+    history, logs = directory / "history.csv", directory / "tensorboard"
     steps_per_epoch = min(config.steps_per_epoch, num_steps)
-    resume = Resume(os.fspath(directory / "backup"))
+    resume = Resume(directory / "backup")
     step = workers.on_chief(lambda: resume.restore(model))
     if step:
         workers.share([*model.weights, *model.optimizer.variables])
     epoch = -(-step // steps_per_epoch)
-    best_before = workers.on_chief(lambda: _forget_epochs_from(epoch, history))
+    best_before = workers.on_chief(lambda: forget_epochs_from(epoch, history, best))
     if step >= num_steps:
         return
     strategy = model.distribute_strategy
     writers = [
         ProbeEachEpoch(data.validation),  # Before those that write what it adds to the logs.
         TrainingProgress(config.batch_size, strategy.num_replicas_in_sync),
-        keras.callbacks.TensorBoard(os.fspath(directory / "tensorboard"), write_graph=False),
-        keras.callbacks.ModelCheckpoint(
-            os.fspath(best),
-            monitor="val_bits_per_dim",
-            mode="min",
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=best_before,
-        ),
-        keras.callbacks.CSVLogger(os.fspath(history), append=True),
+        keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False),
+        BestWeights(best, best_before),
+        HistoryLogger(history),
         resume,  # Last: what the others write for an epoch is there when it counts as done.
     ]
     validation, validation_steps = distribute_evaluation(
         strategy, data.validation, config.batch_size
     )
     batches = training_batches(data.train, config.batch_size, config.seed, step, config.flip)
-    model.fit(
-        distribute_training(strategy, batches),
-        epochs=-(-num_steps // steps_per_epoch),
-        initial_epoch=epoch,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=False,
-        validation_data=validation,
-        validation_steps=validation_steps,
-        callbacks=[
-            StopAtNonFinite(model.part_names, is_backed_up=True),
-            StopAtStep(num_steps),
-            # They read variables alone, which takes no other worker.
-            *(writers if workers.is_chief else []),
-        ],
-        verbose="auto" if workers.is_chief else 0,  # pyright: ignore[reportArgumentType]
-    )
+    with full_disk_named(logs):
+        model.fit(
+            distribute_training(strategy, batches),
+            epochs=-(-num_steps // steps_per_epoch),
+            initial_epoch=epoch,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            validation_data=validation,
+            validation_steps=validation_steps,
+            callbacks=[
+                StopAtNonFinite(model.part_names, is_backed_up=True),
+                StopAtStep(num_steps),
+                # They read variables alone, which takes no other worker.
+                *(writers if workers.is_chief else []),
+            ],
+            verbose="auto" if workers.is_chief else 0,  # pyright: ignore[reportArgumentType]
+        )
+
+
+@contextlib.contextmanager
+def full_disk_named(path: pathlib.Path) -> Iterator[None]:
+    """Raises `SaveError` where TensorFlow finds no room as it writes event files to `path`."""
+    try:
+        yield
+    except tf.errors.OpError as error:  # Of its own kinds; a lack of memory is one of them.
+        for number in NO_ROOM:
+            if os.strerror(number) in str(error):
+                with refusals_named(path):
+                    raise OSError(number, os.strerror(number)) from error
+        raise
 
 
 def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Optimizer:
@@ -166,17 +177,3 @@ def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Opti
         epsilon=1e-8,
         global_clipnorm=config.clip_norm,
     )
-
-
-def _forget_epochs_from(epoch: int, history: pathlib.Path) -> float | None:
-    """Cuts the history to the epochs that are done; returns their best validation bits/dim."""
-    rows = read_history(history, num_epochs=epoch)
-    if history.exists():
-        with written_whole(history) as temporary, open(temporary, "w", newline="") as file:
-            if rows:
-                # In the order of `CSVLogger`, which appends to it; a run of before had fewer columns.
-                names = sorted({*rows[0], *PROBE_COLUMNS} - {"epoch"})
-                writer = csv.DictWriter(file, ["epoch", *names], restval="nan")
-                writer.writeheader()
-                writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-    return float(np.min([row["val_bits_per_dim"] for row in rows])) if rows else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lcma_tf.archive import unfinished, written_whole
+from lcma_tf.archive import SaveError, unfinished, written_whole
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data.fingerprint import differences
+from lcma_tf.folder_lock import folder_lock
 from lcma_tf.paths import expanded, kind_of_dataset
+from lcma_tf.say import say
 
 __all__ = ["Workdir", "WorkdirError", "write_json"]
 
@@ -25,7 +28,7 @@ class WorkdirError(ValueError):
 
 
 class Workdir:
-    """Paths of one run. Nothing is made before `claim`.
+    """Paths of one run. Nothing is made before `locked` or `claim`.
 
     Args:
         path: the folder; `~` is expanded.
@@ -43,6 +46,7 @@ class Workdir:
         self.factorization = self.path / "factorization.npz"
         self.metrics = self.path / "metrics.json"
         self.model = self.path / "model.keras"
+        self._lock = self.path / "lock"
 
     def phase(self, name: str) -> pathlib.Path:
         """The folder of the backups, logs and history of `pretrain` or `train`."""
@@ -65,8 +69,8 @@ class Workdir:
             raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
         if not self.config.exists():
             # A kill while the claim was written leaves a folder that is as good as empty.
-            torn = unfinished(self.config).name
-            others = sorted(entry.name for entry in self.path.iterdir() if entry.name != torn)
+            torn = (unfinished(self.config).name, self._lock.name)
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in torn)
             if others:
                 raise WorkdirError(
                     "`workdir` must be new, empty or a run's; got "
@@ -103,9 +107,10 @@ class Workdir:
         A run of an earlier version, which knows no `fingerprint`, is given this one.
 
         Raises:
-            WorkdirError: the file system refuses.
+            WorkdirError: the folder cannot be made.
+            SaveError: the configs cannot be written.
         """
-        try:
+        with self._writable():
             self.path.mkdir(parents=True, exist_ok=True)
             is_new = not self.config.exists()
             if is_new:
@@ -118,10 +123,42 @@ class Workdir:
                 is_new = True
             if is_new:
                 write_json(self.config, values)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and keeps other processes out until the block, or this process, ends.
+
+        A file system without locks keeps nobody out; a line says so.
+
+        Raises:
+            WorkdirError: another run is at work in it, or the file system refuses.
+        """
+        with contextlib.ExitStack() as held:
+            with self._writable():
+                self.path.mkdir(parents=True, exist_ok=True)
+                try:
+                    is_held = held.enter_context(folder_lock(self._lock))
+                except BlockingIOError as error:
+                    raise WorkdirError(
+                        "`workdir` must not be in use by another process; "
+                        f"got {str(self.path)!r}, where one is at work."
+                    ) from error
+            if not is_held:
+                say(
+                    f"warning: no locks on the file system of {str(self.path)!r}: run nothing else in it"
+                )
+            yield
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except SaveError:
+            raise
         except OSError as error:
             raise WorkdirError(
                 "`workdir` must be a folder that can be made and written to; "
-                f"got {str(self.path)!r}: {error.strerror}."
+                f"got {str(self.path)!r}: {error.strerror or error}."
             ) from error
 
     def read_configs(self) -> tuple[FlowConfig, TrainConfig]:

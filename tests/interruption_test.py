@@ -49,7 +49,8 @@ class BrokenRun:
 def broken(tmp_path_factory):
     run = BrokenRun(tmp_path_factory.mktemp("broken"))
     run.stop("pretraining", lambda: run.num_epochs("pretrain") >= 2)
-    run.stop("contributions", (run.workdir.phase("pretrain") / "model.keras").exists)
+    contributions = run.workdir.phase("pretrain") / "model.keras"
+    run.stop("contributions", contributions.exists, signal.SIGTERM)
     run.stop("training", lambda: run.num_epochs("train") >= 3)
     backup = run.backup("train")
     backup.write_bytes(backup.read_bytes()[: backup.stat().st_size // 2])  # As a kill in writing.
@@ -73,7 +74,7 @@ def unbroken(tmp_path_factory):
     ],
 )
 def test_each_stop_fell_into_its_phase(broken, phase, there, not_yet):
-    code = 130 if phase == "evaluation" else -signal.SIGKILL
+    code = {"contributions": 143, "evaluation": 130}.get(phase, -signal.SIGKILL)
     assert broken.ended[phase].code == code, broken.ended[phase].err
     assert there in broken.left[phase] and not_yet not in broken.left[phase]
 
@@ -87,10 +88,18 @@ def test_each_start_goes_on_where_the_one_before_was(broken):
     assert "Epoch" not in out["finished"]
 
 
-def test_an_interruption_says_how_to_go_on(broken):
-    message = broken.ended["evaluation"].err
-    assert "Interrupted." in message and "Run the same command again to go on" in message
+@pytest.mark.parametrize(
+    ("phase", "how"), [("contributions", "Terminated."), ("evaluation", "Interrupted.")]
+)
+def test_an_interruption_says_how_to_go_on(broken, phase, how):
+    message = broken.ended[phase].err
+    assert how in message and "Run the same command again to go on" in message
     assert "Traceback" not in message
+
+
+def test_a_torn_backup_is_named(broken):
+    (line,) = (line for line in broken.ended["evaluation"].out.splitlines() if "warning" in line)
+    assert str(broken.backup("train")) in line and "goes on from the one before" in line
 
 
 def test_it_ends_as_the_unbroken_run_does(broken, unbroken):

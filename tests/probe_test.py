@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from bijector_cases import CASES, SHAPE, channels, conditioner, coupling, data, norm
 from lcma_tf import bijectors, masks
+from lcma_tf.phase_files import forget_epochs_from
 from lcma_tf.probe import COLUMNS, ProbeEachEpoch, measured_log_det, probe
-from lcma_tf.training import _forget_epochs_from
 from testing import assert_close, jacobian, log_abs_det, random_images, tiny_flow
 
 EVEN = masks.checkerboard(SHAPE)
@@ -176,7 +176,9 @@ def test_each_probe_is_of_the_weights_of_then():
 def test_a_history_of_before_goes_on_with_the_new_columns(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,bits_per_dim,val_bits_per_dim\n0,5.0,5.5\n1,4.0,4.5\n2,3.0,3.5\n")
-    assert _forget_epochs_from(2, path) == 4.5
+    best = tmp_path / "best.weights.h5"
+    tiny_flow().save_weights(best)
+    assert forget_epochs_from(2, path, best) == 4.5
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["epoch", *sorted(["bits_per_dim", "val_bits_per_dim", *COLUMNS])]

@@ -73,14 +73,17 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_json(path, {"value": 3})
     assert path.read_text() == '{\n  "value": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_claim_that_was_cut_short_is_made_again(tmp_path, monkeypatch):
     workdir, configs = Workdir(tmp_path / "run"), (FlowConfig(), TrainConfig())
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
         context.setattr(os, "replace", _interrupted)
-        workdir.claim(*configs)
-    assert list(workdir.path.iterdir()) and not workdir.config.exists()
+        with workdir.locked():
+            workdir.claim(*configs)
+    assert [path.name for path in workdir.path.iterdir()] == ["lock"]
+    (workdir.path / "unfinished_config.json").write_text('{"flow')  # As a kill leaves it.
     workdir.check(*configs)
     workdir.claim(*configs)
     assert workdir.read_configs() == configs

@@ -15,9 +15,10 @@ from lcma_tf.config import FlowConfig, TrainConfig, require
 from lcma_tf.contribution import save_contributions
 from lcma_tf.data import ImageData
 from lcma_tf.devices import RuntimeConfig, make_strategy
-from lcma_tf.experiment import pretrain, run_experiment, say
+from lcma_tf.experiment import pretrain, run_experiment
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.non_finite import NonFiniteError
+from lcma_tf.say import say
 from lcma_tf.study.config import Arm, StudyConfig, run_configs
 from lcma_tf.study.folder import StudyFolder, is_finished
 from lcma_tf.study.leftovers import nothing_left_behind
@@ -54,10 +55,19 @@ def run_study(
 
     Raises:
         ConfigError, DataError, WorkdirError: before anything is written.
+        BackupError: what was saved before cannot be read.
+        SaveError: a file could not be written; what was saved before is kept.
         StudyError: at the end, if a run ended without a result.
     """
-    study = _check(study, flow, train, data, folder, runtime)
-    folder.claim_study(study, flow, train, command, data.fingerprint)
+    _check(study, flow, train, data, folder, runtime)
+    with folder.locked():
+        # What it has: until now another study may have added to it.
+        study = folder.joined(study, flow, train, data.fingerprint)
+        folder.claim_study(study, flow, train, command, data.fingerprint)
+        _run_missing(study, flow, train, data, folder, runtime)
+
+
+def _run_missing(study, flow, train, data, folder, runtime) -> None:
     runs = _runs(study, train)
     left = [run for run in runs if not is_finished(folder.run(*run))]
     say(f"study: {len(runs)} runs, {len(runs) - len(left)} of them finished")
@@ -95,8 +105,8 @@ def run_study(
         )
 
 
-def _check(study, flow, train, data, folder, runtime) -> StudyConfig:
-    """Everything that can be wrong with a study, before the first step; returns all of the study."""
+def _check(study, flow, train, data, folder, runtime) -> None:
+    """Everything that can be wrong with a study, before the first step."""
     path = train.factorization_path
     require(path is None, "factorization_path", "left out: a study decides its own", path)
     scales = flow.num_scales
@@ -109,7 +119,6 @@ def _check(study, flow, train, data, folder, runtime) -> StudyConfig:
         runtime.check_fits(of_run[1])
         folder.run(arm, seed).check(*of_run, data.fingerprint)
         folder.pretraining(seed).check(*_without_splits(seed, flow, train), data.fingerprint)
-    return study
 
 
 def _runs(study: StudyConfig, train: TrainConfig) -> list[Run]:
@@ -124,10 +133,12 @@ def _run(arm, seed, flow, train, data, folder, runtime) -> None:
     if arm.pretrains and not workdir.contributions.exists():
         shared = folder.pretraining(seed)
         without_splits = _without_splits(seed, flow, train)
-        shared.claim(*without_splits, data.fingerprint)
-        contributions = pretrain(*without_splits, data, shared, runtime)
-        workdir.claim(*of_run, data.fingerprint)
-        save_contributions(workdir.contributions, contributions)  # A phase that is done.
+        with shared.locked():
+            shared.claim(*without_splits, data.fingerprint)
+            contributions = pretrain(*without_splits, data, shared, runtime)
+        with workdir.locked():
+            workdir.claim(*of_run, data.fingerprint)
+            save_contributions(workdir.contributions, contributions)  # A phase that is done.
     run_experiment(*of_run, data, workdir, runtime)
     if not is_finished(workdir):
         raise NonFiniteError("Its bits/dim on the test images are not finite.")

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 import commands
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.callbacks import TrainingProgress, optimizer_step, read_history
+from lcma_tf.backup import optimizer_step
+from lcma_tf.callbacks import TrainingProgress, read_history
 from lcma_tf.non_finite import NonFiniteError, StopAtNonFinite
 from lcma_tf.optimizer import FusedAdam
 from lcma_tf.workdir import Workdir
