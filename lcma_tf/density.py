@@ -144,9 +144,15 @@ class ImageDensity:
         weights = np.linspace(0.0, 1.0, steps).tolist()
         return tf.stack([self.decode((1 - w) * start + w * end) for w in weights], axis=1)
 
-    def log_prob_parts(self, images, noise, training=False, momentum=0.9) -> tf.Tensor:
-        """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`."""
-        return self._latents_and_parts(images, noise, training, momentum)[1]
+    def log_prob_parts(self, images, noise, **kwargs) -> tf.Tensor:
+        """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`.
+
+        Args:
+            images: `[N, H, W, C]`.
+            noise: in [0, 1), broadcast to `images`.
+            **kwargs: `training`, `momentum`, `weight` as the bijectors take them.
+        """
+        return self._latents_and_parts(images, noise, **kwargs)[1]
 
     def latents_and_log_prob(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
         """Latents `[N, H, W, C]` and nats `[N]` of `images + noise` in one pass; `noise` in [0, 1)."""
@@ -164,17 +170,15 @@ class ImageDensity:
 
     # How it is done: each of these is traced once.
 
-    def _latents_and_parts(self, images, noise, training=False, momentum=0.9):
-        latents, layers, pixels = self._latents_and_terms(images, noise, training, momentum)
+    def _latents_and_parts(self, images, noise, **kwargs):
+        latents, layers, pixels = self._latents_and_terms(images, noise, **kwargs)
         log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
         return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
 
-    def _latents_and_terms(self, images, noise, training=False, momentum=0.9):
+    def _latents_and_terms(self, images, noise, **kwargs):
         y = dequantize(images, noise, tf.as_dtype(self.density_dtype))
         hidden, pixels = self._pixels.inverse_and_terms(y)
-        latents, layers = self.flow.inverse_and_layer_terms(
-            hidden, training=training, momentum=momentum
-        )
+        latents, layers = self.flow.inverse_and_layer_terms(hidden, **kwargs)
         return latents, layers, pixels
 
     def _log_prob(self, images, seed, draw=0):

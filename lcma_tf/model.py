@@ -16,7 +16,7 @@ from lcma_tf.factorization import Factorization
 from lcma_tf.flows import build_flow
 from lcma_tf.frozen import FrozenFlow
 from lcma_tf.metrics import BitsPerDim
-from lcma_tf.replicas import replica_rows
+from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
 __all__ = ["MODEL_FILE", "FlowModel", "load"]
 
@@ -101,7 +101,14 @@ class FlowModel(ImageDensity, keras.Model):
         """
         images = self._checked_images(images)
         noise = self._training_noise(images) if training else self._noise(SCORE, 0, 0)
-        return self.log_prob_parts(images, noise, training=training)
+        if num_replicas() == 1:
+            return self.log_prob_parts(images, noise, training=training)
+        num_rows = tf.shape(images)[0]
+        options = {}
+        if training:
+            noise = at_least_one_row(noise)
+            options = {"training": True, "weight": tf.cast(num_rows > 0, self.compute_dtype)}
+        return self.log_prob_parts(at_least_one_row(images), noise, **options)[:num_rows]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # pyright: ignore[reportIncompatibleMethodOverride]
         # A density model has no labels; Keras asks for some before it calls a loss.
