@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize
 from lcma_tf.config import FlowConfig
 from lcma_tf.metrics import nats_to_bits_per_dim
+from lcma_tf.shape_checks import ensure_event_shape
 
 __all__ = ["TRAIN", "ImageDensity"]
 
@@ -120,8 +121,7 @@ class ImageDensity:
 
     def decode(self, latents) -> tf.Tensor:
         """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x."""
-        latents = tf.convert_to_tensor(latents)
-        self._check_shape("latents", latents)
+        latents = self._of_event_shape("latents", tf.convert_to_tensor(latents))
         if latents.shape[0] == 0:
             return tf.zeros(latents.shape, tf.uint8)
         return self._decode_function(tf.cast(latents, self.density_dtype))
@@ -176,6 +176,8 @@ class ImageDensity:
         return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
 
     def _latents_and_terms(self, images, noise, **kwargs):
+        # They would broadcast against the noise.
+        images = self._of_event_shape("images", tf.convert_to_tensor(images))
         y = dequantize(images, noise, tf.as_dtype(self.density_dtype))
         hidden, pixels = self._pixels.inverse_and_terms(y)
         latents, layers = self.flow.inverse_and_layer_terms(hidden, **kwargs)
@@ -224,15 +226,12 @@ class ImageDensity:
                 f"`images` must be uint8 pixels 0..255{also} (noise is added by the model); "
                 f"got dtype {images.dtype.name}."
             )
-        self._check_shape("images", images)
-        return tf.cast(images, self._pixel_type)
+        return tf.cast(self._of_event_shape("images", images), self._pixel_type)
 
-    def _check_shape(self, name, tensor):
-        if not tensor.shape.is_compatible_with([None, *self.config.image_shape]):
-            raise ValueError(
-                f"`{name}` must have shape [N, {', '.join(map(str, self.config.image_shape))}]; "
-                f"got {list(tensor.shape)}."
-            )
+    def _of_event_shape(self, name, tensor):
+        shape = self.config.image_shape
+        rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
+        return ensure_event_shape(tensor, shape, rule, rank=4)
 
 
 def _compiled(function, *signature):
