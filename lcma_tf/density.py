@@ -10,8 +10,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, check_temperature
 from lcma_tf.metrics import nats_to_bits_per_dim
+from lcma_tf.pixel_distribution import PixelDistribution
 from lcma_tf.shape_checks import ensure_event_shape
 
 __all__ = ["TRAIN", "ImageDensity"]
@@ -27,13 +28,13 @@ class ImageDensity:
 
     Each is compiled once for any batch size and is a function of the current weights. Images are uint8
     `[N, H, W, C]` (or float32 0..255, where `config.real_valued`), latents float `[N, H, W, C]` in the
-    same coordinates, densities nats per image over pixels in (0, 256). A mixin: its owner calls
+    same coordinates, densities nats per image over pixels in [0, 256). A mixin: its owner calls
     `set_flow`.
     """
 
     config: FlowConfig
     flow: FlowLayer
-    distribution: tfd.TransformedDistribution
+    distribution: PixelDistribution
     density_dtype: str
 
     def set_flow(self, config: FlowConfig, flow: FlowLayer, dtype: str) -> None:
@@ -44,7 +45,7 @@ class ImageDensity:
         shape = config.image_shape
         self._pixels = PixelLogit(config.alpha, config.pixel_transform, shape)
         self._base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), shape)
-        self.distribution = tfd.TransformedDistribution(
+        self.distribution = PixelDistribution(
             self._base, ImageChain([self._pixels, flow], shape, name="flow")
         )
         self._pixel_type = tf.float32 if config.real_valued else tf.uint8
@@ -94,15 +95,15 @@ class ImageDensity:
         Args:
             n: how many.
             seed: the same seed gives the same images.
-            temperature: standard deviation of the latents; 1 is the model's own distribution.
+            temperature: standard deviation of the latents, 0 to 2; 1 is the model's own distribution.
 
         Raises:
-            ValueError: a negative `n`, or a `temperature` that is negative or not finite.
+            ValueError: a negative `n`, or a `temperature` out of its range.
+            tf.errors.InvalidArgumentError: a draw is no finite image.
         """
         if n < 0:
             raise ValueError(f"`n` must be at least 0; got {n}.")
-        if not (np.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"`temperature` must be a finite number >= 0; got {temperature}.")
+        check_temperature(temperature)
         if n == 0:
             return tf.zeros([0, *self.config.image_shape], tf.uint8)
         return self._sample_function(n, seed, temperature)
@@ -120,11 +121,21 @@ class ImageDensity:
         return self._encode_function(images, tf.cast(noise, self.density_dtype))
 
     def decode(self, latents) -> tf.Tensor:
-        """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x."""
+        """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x.
+
+        Raises:
+            ValueError: latents of another shape or not finite; inside a graph, and where finite latents
+                make no finite image, `tf.errors.InvalidArgumentError` when it runs.
+        """
         latents = self._of_event_shape("latents", tf.convert_to_tensor(latents))
         if latents.shape[0] == 0:
             return tf.zeros(latents.shape, tf.uint8)
-        return self._decode_function(tf.cast(latents, self.density_dtype))
+        latents = tf.cast(latents, self.density_dtype)
+        if tf.executing_eagerly():
+            bad = int(tf.reduce_sum(tf.cast(~tf.math.is_finite(latents), tf.int64)))
+            if bad:
+                raise ValueError(f"`latents` must be finite; got {bad} values that are not.")
+        return self._decode_function(latents)
 
     def interpolate(self, a, b, steps: int = 8) -> tf.Tensor:
         """Images on the straight line between two latents: uint8 `[N, steps, H, W, C]`.
@@ -207,7 +218,10 @@ class ImageDensity:
         return self._latents_and_terms(images, noise)[0]
 
     def _decode(self, latents):
+        # Cast to uint8, a NaN would be black.
+        latents = _finite(latents, "`latents` must be finite.")
         pixels = self.distribution.bijector.forward(latents)
+        pixels = _finite(pixels, "`latents` must lead to finite images: a row of them does not.")
         return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
 
     def _noise(self, stream, seed, index, rows: tuple = ()) -> tf.Tensor:
@@ -232,6 +246,13 @@ class ImageDensity:
         shape = self.config.image_shape
         rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
         return ensure_event_shape(tensor, shape, rule, rank=4)
+
+
+def _finite(tensor, message):
+    check = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(tensor)), [message])
+    # An assertion alone orders nothing: what is computed must wait for it.
+    with tf.control_dependencies([check]):
+        return tf.identity(tensor)
 
 
 def _compiled(function, *signature):

@@ -1,8 +1,8 @@
 """The shape of images whose static shape is unknown: checked when they come, and known from there on.
 
-What `tf.io.decode_png` makes in a `tf.data` pipeline is of the shape `[None, None, None]`, which fits any
-event shape until it runs. Grey images then broadcast against the noise and the masks of a flow of colours,
-and get a score.
+What `tf.io.decode_png` makes in a `tf.data` pipeline is of the shape `[None, None, None]`, which fits
+any event shape until it runs. Grey images then broadcast against the noise and the masks of a flow of
+colours, and get a score.
 """
 
 from __future__ import annotations
