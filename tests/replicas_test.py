@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import json
 import keras
+import numpy as np
 import tensorflow as tf
 
 from testing import random_images, tiny_flow
@@ -41,7 +42,16 @@ def fit_unevenly(model, images):
     logs = [model.fit(x, batch_size=6, shuffle=False, verbose=0).history for x in images]
     told = model.evaluate(images[0], batch_size=6, verbose=0, return_dict=True)
     predicted = model.predict(images[0], batch_size=6, verbose=0)
+    # And a program of one's own, whose calls the model counts.
+    strategy = model.distribute_strategy
+    pieces = images[0][:6].reshape(strategy.num_replicas_in_sync, -1, *images[0].shape[1:])
+    piece = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(pieces[context.replica_id_in_sync_group])
+    )
+    step = tf.function(lambda: strategy.run(lambda x: model(x, training=True), (piece,)))
+    own_steps = [tf.concat(strategy.experimental_local_results(step()), 0) for _ in range(2)]
     return {
+        "own steps": np.stack(own_steps).tolist(),
         **{name: [epoch[name] for epoch in logs] for name in logs[0]},
         "evaluation": list(told.values()),
         "predicted": predicted.tolist(),
