@@ -10,9 +10,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, check_temperature
 from lcma_tf.metrics import nats_to_bits_per_dim
+from lcma_tf.pixel_distribution import PixelDistribution
 from lcma_tf.row_by_row import row_by_row
+from lcma_tf.shape_checks import ensure_event_shape
 
 __all__ = ["TRAIN", "ImageDensity"]
 
@@ -27,13 +29,13 @@ class ImageDensity:
 
     Each is compiled once for any batch size and is a function of the current weights. Images are uint8
     `[N, H, W, C]` (or float32 0..255, where `config.real_valued`), latents float `[N, H, W, C]` in the
-    same coordinates, densities nats per image over pixels in (0, 256). A mixin: its owner calls
+    same coordinates, densities nats per image over pixels in [0, 256). A mixin: its owner calls
     `set_flow`.
     """
 
     config: FlowConfig
     flow: FlowLayer
-    distribution: tfd.TransformedDistribution
+    distribution: PixelDistribution
     density_dtype: str
     batch_invariant: bool
 
@@ -53,7 +55,7 @@ class ImageDensity:
         shape = config.image_shape
         self._pixels = PixelLogit(config.alpha, config.pixel_transform, shape)
         self._base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), shape)
-        self.distribution = tfd.TransformedDistribution(
+        self.distribution = PixelDistribution(
             self._base, ImageChain([self._pixels, flow], shape, name="flow")
         )
         self._pixel_type = tf.float32 if config.real_valued else tf.uint8
@@ -112,15 +114,15 @@ class ImageDensity:
         Args:
             n: how many.
             seed: the same seed gives the same images.
-            temperature: standard deviation of the latents; 1 is the model's own distribution.
+            temperature: standard deviation of the latents, 0 to 2; 1 is the model's own distribution.
 
         Raises:
-            ValueError: a negative `n`, or a `temperature` that is negative or not finite.
+            ValueError: a negative `n`, or a `temperature` out of its range.
+            tf.errors.InvalidArgumentError: a draw is no finite image.
         """
         if n < 0:
             raise ValueError(f"`n` must be at least 0; got {n}.")
-        if not (np.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"`temperature` must be a finite number >= 0; got {temperature}.")
+        check_temperature(temperature)
         if n == 0:
             return tf.zeros([0, *self.config.image_shape], tf.uint8)
         return self._sample_function(n, seed, temperature)
@@ -138,12 +140,21 @@ class ImageDensity:
         return self._encode_function(images, tf.cast(noise, self.density_dtype))
 
     def decode(self, latents) -> tf.Tensor:
-        """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x."""
-        latents = tf.convert_to_tensor(latents)
-        self._check_shape("latents", latents)
+        """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x.
+
+        Raises:
+            ValueError: latents of another shape or not finite; inside a graph, and where finite latents
+                make no finite image, `tf.errors.InvalidArgumentError` when it runs.
+        """
+        latents = self._of_event_shape("latents", tf.convert_to_tensor(latents))
         if latents.shape[0] == 0:
             return tf.zeros(latents.shape, tf.uint8)
-        return self._decode_function(tf.cast(latents, self.density_dtype))
+        latents = tf.cast(latents, self.density_dtype)
+        if tf.executing_eagerly():
+            bad = int(tf.reduce_sum(tf.cast(~tf.math.is_finite(latents), tf.int64)))
+            if bad:
+                raise ValueError(f"`latents` must be finite; got {bad} values that are not.")
+        return self._decode_function(latents)
 
     def interpolate(self, a, b, steps: int = 8) -> tf.Tensor:
         """Images on the straight line between two latents: uint8 `[N, steps, H, W, C]`.
@@ -163,9 +174,15 @@ class ImageDensity:
         weights = np.linspace(0.0, 1.0, steps).tolist()
         return tf.stack([self.decode((1 - w) * start + w * end) for w in weights], axis=1)
 
-    def log_prob_parts(self, images, noise, training=False, momentum=0.9) -> tf.Tensor:
-        """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`."""
-        return self._latents_and_parts(images, noise, training, momentum)[1]
+    def log_prob_parts(self, images, noise, **kwargs) -> tf.Tensor:
+        """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`.
+
+        Args:
+            images: `[N, H, W, C]`.
+            noise: in [0, 1), broadcast to `images`.
+            **kwargs: `training`, `momentum`, `weight` as the bijectors take them.
+        """
+        return self._latents_and_parts(images, noise, **kwargs)[1]
 
     def latents_and_log_prob(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
         """Latents `[N, H, W, C]` and nats `[N]` of `images + noise` in one pass; `noise` in [0, 1)."""
@@ -183,17 +200,17 @@ class ImageDensity:
 
     # How it is done: each of these is traced once.
 
-    def _latents_and_parts(self, images, noise, training=False, momentum=0.9):
-        latents, layers, pixels = self._latents_and_terms(images, noise, training, momentum)
+    def _latents_and_parts(self, images, noise, **kwargs):
+        latents, layers, pixels = self._latents_and_terms(images, noise, **kwargs)
         log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
         return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
 
-    def _latents_and_terms(self, images, noise, training=False, momentum=0.9):
+    def _latents_and_terms(self, images, noise, **kwargs):
+        # They would broadcast against the noise.
+        images = self._of_event_shape("images", tf.convert_to_tensor(images))
         y = dequantize(images, noise, tf.as_dtype(self.density_dtype))
         hidden, pixels = self._pixels.inverse_and_terms(y)
-        latents, layers = self.flow.inverse_and_layer_terms(
-            hidden, training=training, momentum=momentum
-        )
+        latents, layers = self.flow.inverse_and_layer_terms(hidden, **kwargs)
         return latents, layers, pixels
 
     def _log_prob(self, images, seed, draw=0):
@@ -221,7 +238,10 @@ class ImageDensity:
         return self._latents_and_terms(images, noise)[0]
 
     def _decode(self, latents):
+        # Cast to uint8, a NaN would be black.
+        latents = _finite(latents, "`latents` must be finite.")
         pixels = self.distribution.bijector.forward(latents)
+        pixels = _finite(pixels, "`latents` must lead to finite images: a row of them does not.")
         return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
 
     def _noise(self, stream, seed, index, rows: tuple = ()) -> tf.Tensor:
@@ -240,15 +260,19 @@ class ImageDensity:
                 f"`images` must be uint8 pixels 0..255{also} (noise is added by the model); "
                 f"got dtype {images.dtype.name}."
             )
-        self._check_shape("images", images)
-        return tf.cast(images, self._pixel_type)
+        return tf.cast(self._of_event_shape("images", images), self._pixel_type)
 
-    def _check_shape(self, name, tensor):
-        if not tensor.shape.is_compatible_with([None, *self.config.image_shape]):
-            raise ValueError(
-                f"`{name}` must have shape [N, {', '.join(map(str, self.config.image_shape))}]; "
-                f"got {list(tensor.shape)}."
-            )
+    def _of_event_shape(self, name, tensor):
+        shape = self.config.image_shape
+        rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
+        return ensure_event_shape(tensor, shape, rule, rank=4)
+
+
+def _finite(tensor, message):
+    check = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(tensor)), [message])
+    # An assertion alone orders nothing: what is computed must wait for it.
+    with tf.control_dependencies([check]):
+        return tf.identity(tensor)
 
 
 def _compiled(function, *signature):

@@ -52,7 +52,7 @@ def distribute_evaluation(
     """Every image once, over all replicas: what to iterate over, and the number of steps.
 
     Keras cannot count the steps itself: it takes the pieces of a worker for steps. Pieces differ by one
-    image at most, and none is empty: means over no images are not numbers.
+    image at most, and none is empty: there is work for all.
 
     Args:
         strategy: of the replicas.

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from lcma_tf.replicas import gradient_by_rows
+
 __all__ = ["BitsPerDim", "NegativeLogLikelihood", "nats_to_bits_per_dim"]
 
 
@@ -25,13 +27,22 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     On this scale the original program clips gradients (global norm 100) and adds its L2 term; a loss
     in bits/dim would be some thousand times smaller and never be clipped. `y_pred` are the parts of
-    the log-probability, `[N, parts]`, that `FlowModel.call` returns; `y_true` is not read.
+    the log-probability, `[N, parts]`, that `FlowModel.call` returns; `y_true` is not read. Under several
+    replicas its gradient is that of the mean over the global batch, however the images are dealt out.
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="negative_log_likelihood", **kwargs):
-        super().__init__(reduction=reduction, name=name, **kwargs)
+    def __init__(
+        self,
+        reduction="sum_over_batch_size",
+        name="negative_log_likelihood",
+        dtype="float32",  # Not Keras' floatx: 16 bits end below the nats of an image.
+        **kwargs,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype, **kwargs)
 
     def call(self, y_true, y_pred):
+        if self.reduction in ("sum_over_batch_size", "mean"):
+            y_pred = gradient_by_rows(y_pred)
         return -tf.reduce_sum(y_pred, axis=-1)
 
 
@@ -49,15 +60,20 @@ class BitsPerDim(keras.metrics.Metric):
     """
 
     def __init__(
-        self, part_names: Sequence[str], num_dimensions: int, name: str = "bits_per_dim", **kwargs
+        self,
+        part_names: Sequence[str],
+        num_dimensions: int,
+        name: str = "bits_per_dim",
+        dtype: str = "float32",  # Not Keras' floatx: 16 bits cannot count the images of an epoch.
+        **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, dtype=dtype, **kwargs)
         self.part_names = list(part_names)
         self.num_dimensions = num_dimensions
         self.total = self.add_weight(
-            shape=(len(self.part_names),), initializer="zeros", name="total"
+            shape=(len(self.part_names),), initializer="zeros", dtype=dtype, name="total"
         )
-        self.count = self.add_weight(shape=(), initializer="zeros", name="count")
+        self.count = self.add_weight(shape=(), initializer="zeros", dtype=dtype, name="count")
 
     def update_state(self, parts, sample_weight=None):
         """Adds a batch: `parts` `[N, len(part_names)]` in nats."""

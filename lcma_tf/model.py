@@ -19,11 +19,15 @@ from lcma_tf.flows import build_flow
 from lcma_tf.frozen import FrozenFlow
 from lcma_tf.metrics import BitsPerDim
 from lcma_tf.paths import expanded
-from lcma_tf.replicas import replica_rows
+from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
 __all__ = ["MODEL_FILE", "FlowModel", "ModelFileError", "load", "load_weights"]
 
 MODEL_FILE = "model.keras"
+_NO_SAVED_MODEL = (
+    "A flow must be exported by `export.export_saved_model`, which makes a SavedModel with the "
+    "signatures that are served; got a `FlowModel`, whose layers a SavedModel cannot run."
+)
 
 
 @keras.saving.register_keras_serializable("lcma_tf")
@@ -39,8 +43,7 @@ class FlowModel(ImageDensity, keras.Model):
     Args:
         config: what the flow is.
         factorization: what leaves it where; None = nothing does (rule `none`).
-        dtype: `float32` or `float64`; None = `float32`. Keras cannot add the
-            L2 term of a float64 model to its float32 loss: to `fit` one, set `weight_scale_l2=0`.
+        dtype: `float32` or `float64`; None = `float32`, whatever `keras.config.floatx()` says.
         rematerialize: training keeps no activations inside the conditioners but computes them anew in
             the backward pass: less memory, longer steps, the same gradients. Not saved.
 
@@ -76,6 +79,16 @@ class FlowModel(ImageDensity, keras.Model):
         layers = [f"layer_{layer}" for layer in range(1, config.num_scales + 1)]
         self.part_names = ("latent", *layers, "pixel")
         self.breakdown = BitsPerDim(self.part_names, config.num_dimensions)
+        # How often it was called to train, which the noise of the next time depends on. Saved with the
+        # weights, so that a program that goes on draws what it would have drawn.
+        self.training_calls = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="training_calls",
+        )
         self.built = True
 
     @property
@@ -98,16 +111,38 @@ class FlowModel(ImageDensity, keras.Model):
 
     # What Keras calls.
 
+    def compile(self, *args, **kwargs):
+        """As `keras.Model.compile`; the loss and its mean are of the type of the model.
+
+        Keras makes them of its `floatx`, which does not add up with the model's own terms, and of which
+        the 16-bit ones end below the nats of an image.
+        """
+        with _floatx(self.compute_dtype):
+            super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        # Keras does not call a `compile` that is not its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def call(self, images, training=False):
         """Returns the parts of `log p(images)`, nats `[N, K + 2]`: see `part_names`. They add up to it.
 
         With `training=True` batch norms use and move batch moments, and the dequantization noise is
-        that of (config.seed, optimizer step), row by row of the global batch: the same on any number of
-        replicas. Otherwise the noise is that of seed 0, the same for every image.
+        that of (config.seed, step), row by row of the global batch: the same on any number of replicas.
+        The step is the number of calls with `training=True` before this one, in a program of your own as
+        in `fit`. Otherwise the noise is that of seed 0, the same for every image.
         """
         images = self._checked_images(images)
         noise = self._training_noise(images) if training else self._noise(SCORE, 0, 0)
-        return self.log_prob_parts(images, noise, training=training)
+        if num_replicas() == 1:
+            return self.log_prob_parts(images, noise, training=training)
+        num_rows = tf.shape(images)[0]
+        options = {}
+        if training:
+            noise = at_least_one_row(noise)
+            options = {"training": True, "weight": tf.cast(num_rows > 0, self.compute_dtype)}
+        return self.log_prob_parts(at_least_one_row(images), noise, **options)[:num_rows]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # pyright: ignore[reportIncompatibleMethodOverride]
         # A density model has no labels; Keras asks for some before it calls a loss.
@@ -125,6 +160,22 @@ class FlowModel(ImageDensity, keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+
+    def load_own_variables(self, store):
+        if not store.keys():  # Saved before calls were counted.
+            self.training_calls.assign(0)
+            return
+        super().load_own_variables(store)
+
+    def export(self, *args, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Refused, in a sentence that says what exports a flow."""
+        raise NotImplementedError(_NO_SAVED_MODEL)
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        # Asked by `tf.saved_model.save`, which would write a SavedModel without a signature that runs.
+        if save_type == "savedmodel":
+            raise NotImplementedError(_NO_SAVED_MODEL)
+        return super()._trackable_children(save_type, **kwargs)
 
     def get_config(self):
         return {
@@ -144,12 +195,26 @@ class FlowModel(ImageDensity, keras.Model):
         )
 
     def _training_noise(self, images) -> tf.Tensor:
-        optimizer = getattr(self, "optimizer", None)
-        step = 0 if optimizer is None else tf.cast(optimizer.iterations, tf.int32)
+        calls = self.training_calls.value  # The tf.Variable.
+        step = tf.convert_to_tensor(calls)
+        if getattr(self, "optimizer", None) is not None:
+            # Ahead where weights were restored that were saved without the count.
+            step = tf.maximum(step, tf.cast(self.optimizer.iterations, step.dtype))
+        calls.assign(step + 1)
         num_rows = tf.shape(images)[0]
         all_rows, first = replica_rows(num_rows)
         noise = self._noise(TRAIN, self.config.seed, step, rows=(all_rows,))
         return noise[first : first + num_rows]
+
+
+@contextlib.contextmanager
+def _floatx(dtype: str):
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
 
 
 def _check_mixed_precision(mixed_precision: bool, dtype: str) -> None:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from lcma_tf import cli, flag_config
+from lcma_tf.config import check_temperature
 
 _ROW = 12  # Samples for each temperature.
 
@@ -18,7 +19,7 @@ def main() -> None:
         [0.25, 0.5, 0.75, 1.0] if flags.kind == "temperatures" else [1.0]
     )
     for value in temperatures:
-        cli.require(np.isfinite(value) and value >= 0, "temperature", "a finite number >= 0", value)
+        check_temperature(value)
     if flags.kind != "temperatures":
         cli.require(
             len(temperatures) == 1, "temperature", f"given once for a {flags.kind}", temperatures

@@ -30,8 +30,9 @@ BAD_EVALUATION = [
         {"workdir": "{}/torn"},
         "`workdir` must hold a finished run whole model.keras /torn",
     ),
-    ("sample", {"temperature": -1}, "`temperature` must be a finite number >= 0; got -1.0."),
-    ("sample", {"temperature": "nan"}, "`temperature` must be a finite number >= 0; got nan."),
+    ("sample", {"temperature": -1}, "`temperature` must be between 0 and 2; got -1.0."),
+    ("sample", {"temperature": 1e30}, "`temperature` must be between 0 and 2; got 1e+30."),
+    ("sample", {"temperature": "nan"}, "`temperature` must be between 0 and 2; got nan."),
     ("sample", {"num_samples": 0}, "`num_samples` must be at least 1; got 0."),
     ("sample", {"kind": "interpolation", "steps": 1}, "`steps` must be at least 2; got 1."),
     (

@@ -1,5 +1,7 @@
 """What every test may use, and what keeps a long test session small."""
 
+import sys
+
 import pytest
 
 
@@ -16,3 +18,15 @@ def at_length(request):
     """`at_length(short, long)`: how often a fault is tried, in a usual run and with `--long_faults`."""
     is_long = request.config.getoption("--long_faults")
     return lambda short, long: long if is_long else short
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_of_the_module_before():
+    """TensorFlow and its Probability keep what was traced: gigabytes at the end of a session."""
+    if "tensorflow_probability" not in sys.modules:
+        yield
+        return
+    from lcma_tf.study.leftovers import nothing_left_behind
+
+    with nothing_left_behind():
+        yield

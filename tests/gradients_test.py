@@ -1,8 +1,10 @@
 """Every trainable variable is seen by Keras and by TFP, and gets a gradient."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from lcma_tf import bijectors, masks
 from lcma_tf.networks import ResidualConditioner
@@ -84,6 +86,37 @@ def test_gradients_of_the_training_loss_reach_every_variable(moments):
     size = {name: np.abs(value).max() for name, value in found.items()}
     small = {name for name, value in size.items() if value < 1e-5}
     assert small == {name for name in size if name.endswith(REMOVED_BY_BATCH_NORM)}
+
+
+class Unbuilt(keras.layers.Layer):
+    """A conditioner of a user, as Keras' layers are before their first call: without variables."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.convolution = keras.layers.Conv2D(2 * channels, 3, padding="same", dtype=self.dtype)
+
+    def call(self, kept, **kwargs):
+        return tf.split(tf.tanh(self.convolution(kept)), 2, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("mask", "channels"), [(masks.channel_half(SHAPE), 1), (masks.checkerboard(SHAPE), 2)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_coupling_builds_the_network_that_is_not(mask, channels, dtype):
+    network = Unbuilt(channels, dtype=dtype)
+    coupling = bijectors.AffineCoupling(mask, network)
+    base = tfp.distributions.Sample(tfp.distributions.Normal(tf.zeros([], dtype), 1), SHAPE)
+    flow = bijectors.ImageChain([bijectors.PixelLogit(event_shape=SHAPE), coupling], SHAPE)
+    distribution = tfp.distributions.TransformedDistribution(base, flow)
+    owned = {id(variable.value) for variable in network.trainable_variables}
+    assert len(owned) == 2
+    for seen in (coupling, flow, distribution):
+        assert {id(variable) for variable in seen.trainable_variables} == owned
+    latents = tf.random.stateless_normal([2, *SHAPE], [0, 0], dtype=dtype)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(tf.sin(coupling.inverse(latents)))
+    assert None not in tape.gradient(value, coupling.trainable_variables)
 
 
 def test_a_coupling_alone_shows_the_variables_of_its_network():

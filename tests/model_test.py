@@ -117,7 +117,7 @@ def public_results(model, images, latents):
         "bits_per_dim": model.bits_per_dim(images),
         "encode": model.encode(images),
         "decode": model.decode(latents),
-        "sample": model.sample(8, temperature=3.0),
+        "sample": model.sample(8, temperature=2.0),
         "interpolate": model.interpolate(images, images[::-1], 3)[:, 1],
     }
 

@@ -1,12 +1,15 @@
 """Every conditioner runs once: convolutions in the traced graphs, in nested functions too."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from lcma_tf import NegativeLogLikelihood
 from testing import count_ops, num_convolutions, random_images, tiny_flow
 
+tfd = tfp.distributions
 SHAPE = (4, 4, 2)
 
 
@@ -55,16 +58,35 @@ def test_distribution(model, one_pass):
     distribution = model.distribution
     assert count_ops(traced(distribution.log_prob, batch())) == one_pass
     assert count_ops(traced(lambda: distribution.sample(3))) == one_pass
+
+
+@pytest.mark.parametrize("spread", [0.1, 10.0])
+def test_a_draw_and_its_density(one_pass, spread, monkeypatch):
+    """One pass; a draw that had to be brought into the range of pixels is scored as what it became."""
+    model = tiny_flow(num_residual_blocks=2, random_weights=None)  # Grey in the middle.
+    base = tfd.Sample(tfd.Normal(0.0, spread), SHAPE)
+    distribution = model.distribution.copy(distribution=base)
+    plain = tfd.TransformedDistribution(base, distribution.bijector)
+    assert count_ops(traced(lambda: plain.experimental_sample_and_log_prob(3))) == one_pass
     both = traced(lambda: distribution.experimental_sample_and_log_prob(3))
-    assert count_ops(both) == one_pass
+    assert count_ops(both) == 2 * one_pass  # One of them in the branch that may not run.
+
+    run, convolve = [], tf.nn.conv2d
+    monkeypatch.setattr("tensorflow.nn.conv2d", lambda *a, **k: run.append(1) or convolve(*a, **k))
+    pixels, _ = distribution.experimental_sample_and_log_prob(3, seed=(1, 2))
+    inside = np.all((pixels > 0) & (pixels < 255.9))
+    assert inside == (spread < 1)
+    assert len(run) == (1 if inside else 2) * one_pass
 
 
 def test_sampling_and_scoring_the_sample(model, one_pass):
-    def sample_then_score():
-        images = model.distribution.sample(3)
-        return images, model.distribution.log_prob(images)
+    def sample_then_score(distribution):
+        images = distribution.sample(3)
+        return images, distribution.log_prob(images)
 
-    assert count_ops(traced(sample_then_score)) == one_pass
+    assert count_ops(traced(lambda: sample_then_score(model.distribution))) == 2 * one_pass
+    plain = tfd.TransformedDistribution(model.distribution.distribution, model.flow)
+    assert count_ops(traced(lambda: sample_then_score(plain))) == one_pass
 
 
 @pytest.mark.parametrize("log_det_first", [False, True])

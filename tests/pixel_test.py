@@ -24,6 +24,10 @@ def column(values, dtype=tf.float64):
     return tf.reshape(tf.constant(values, dtype), [-1, 1, 1, 1])
 
 
+def number(value):
+    return tf.constant(value, tf.float64)
+
+
 def slope(kind):
     return (1 - 2 * ALPHA) / 256 if kind == "two_sided" else (1 - ALPHA) / 256
 
@@ -92,6 +96,45 @@ def test_every_pixel_value_comes_back_in_float32(kind):
         np.testing.assert_array_equal(tf.reshape(again, [-1]), range(256))
 
 
+@every_kind
+@every_dtype
+def test_outside_of_the_range_nothing_has_density(kind, dtype):
+    transform = PixelLogit(ALPHA, kind)
+    largest = 256 - 2.0**-16
+    for value, inside in (
+        *((v, True) for v in (0.0, 1e-30, 255.0, largest)),
+        *((v, False) for v in (-1e-30, -14.3, -math.inf, 256.0, 270.3, 1e30, math.inf)),
+    ):
+        # One such pixel beside a usual one.
+        y = tf.constant([value, 100.0], dtype)[None, :, None, None]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(y)
+            x, terms = transform.inverse_and_terms(y)
+        assert np.isfinite(x).all(), value
+        assert np.isfinite(terms[:, 1]).all()
+        assert (terms[0, 0] == -math.inf) == (not inside), value
+        for result in (x, terms):
+            gradient = tape.gradient(result, y).numpy()
+            assert np.isfinite(gradient).all() and gradient.any() == inside, value
+
+
+@every_kind
+def test_beyond_the_range_the_inverse_leads_back(kind):
+    x = column([-9.0, -4.0, 4.0, 9.0])
+    transform = PixelLogit(ALPHA, kind)
+    y = transform.forward(x)
+    assert y[0] < y[1] < 0
+    back = transform.inverse(tf.identity(y))
+    assert_close(
+        back[:2] if kind == "one_sided" else back, x[:2] if kind == "one_sided" else x, 1e-9
+    )
+
+
+def test_a_pixel_that_is_no_number_stays_one():
+    x, terms = PixelLogit(ALPHA).inverse_and_terms(column([math.nan]))
+    assert np.isnan(x).all() and np.isnan(terms).all()
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.5, -0.1, math.nan])
 def test_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(ValueError, match=r"`alpha` must be in \(0, 0.5\); got"):
@@ -112,8 +155,8 @@ def conditioner(kept, **kwargs):
 def test_a_density_over_pixels_integrates_to_one(kind):
     """Coupling, in-flow batch norm and pixel transform over events of two dimensions, `[1, 2, 1]`.
 
-    What lies below 0 or above 256 counts: the transform of a real x reaches beyond, by little. In the
-    logit x the support is all of R**2, so the grid is even there, and the steps in y carry over.
+    Over the pixels, to one but for the latents that `forward` leads beyond them, where it is zero. In
+    the logit x the support is all of R**2, so the grid is even there, and the steps in y carry over.
     """
     shape = (1, 2, 1)
     even = checkerboard(shape)
@@ -131,5 +174,12 @@ def test_a_density_over_pixels_integrates_to_one(kind):
     first, second = np.meshgrid(centres, centres, indexing="ij")
     y = np.stack([first, second], axis=-1).reshape(-1, *shape)
     density = np.exp(flow.log_prob(tf.constant(y))).reshape(500, 500)
-    total = widths @ density @ widths
-    assert abs(total - 1) < 1e-3
+    outside = (y < 0) | (y >= 256)
+    assert not density[outside.any(axis=(1, 2, 3)).reshape(500, 500)].any()
+    steps = (np.arange(500) + 0.5) / 500
+    quantiles = tfp.distributions.Normal(number(0), number(1)).quantile(steps).numpy()
+    latents = np.stack(np.meshgrid(quantiles, quantiles), axis=-1).reshape(-1, *shape)
+    reached = flow.bijector.forward(tf.constant(latents)).numpy()
+    inside = ((reached >= 0) & (reached < 256)).all(axis=(1, 2, 3)).mean()
+    assert 0.5 < inside < 0.99
+    assert abs(widths @ density @ widths - inside) < 2e-3

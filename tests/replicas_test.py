@@ -1,4 +1,4 @@
-"""Training on two devices is training on one: batch moments are those of the global batch.
+"""Training on two devices is training on one, however many images each gets of a batch.
 
 Logical devices can be made only before TensorFlow starts, so a process of its own trains here.
 """
@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = """
 import json
 import keras
+import numpy as np
 import tensorflow as tf
 
 from testing import random_images, tiny_flow
@@ -25,7 +26,39 @@ from lcma_tf.devices import make_strategy
 make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
 
 
-def train(num_devices, moments, channels, rematerialize):
+def fit_evenly(model, images):
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat()
+    logs = model.fit(batches, steps_per_epoch=1, epochs=2, shuffle=False, verbose=0).history
+    if model.config.batch_norm_moments == "all":  # Another graph to build: once is enough.
+        logs["evaluation"] = list(
+            model.evaluate(batches.take(2), verbose=0, return_dict=True).values()
+        )
+    return logs
+
+
+def fit_unevenly(model, images):
+    # What Keras cuts itself: the last batch has 1 image for two devices, then 3.
+    images = [images[:7], images[2:11]]
+    logs = [model.fit(x, batch_size=6, shuffle=False, verbose=0).history for x in images]
+    told = model.evaluate(images[0], batch_size=6, verbose=0, return_dict=True)
+    predicted = model.predict(images[0], batch_size=6, verbose=0)
+    # And a program of one's own, whose calls the model counts.
+    strategy = model.distribute_strategy
+    pieces = images[0][:6].reshape(strategy.num_replicas_in_sync, -1, *images[0].shape[1:])
+    piece = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(pieces[context.replica_id_in_sync_group])
+    )
+    step = tf.function(lambda: strategy.run(lambda x: model(x, training=True), (piece,)))
+    own_steps = [tf.concat(strategy.experimental_local_results(step()), 0) for _ in range(2)]
+    return {
+        "own steps": np.stack(own_steps).tolist(),
+        **{name: [epoch[name] for epoch in logs] for name in logs[0]},
+        "evaluation": list(told.values()),
+        "predicted": predicted.tolist(),
+    }
+
+
+def train(num_devices, moments, channels, rematerialize, fit=fit_evenly):
     # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
     # from the other's.
     images = random_images(12, (4, 2, channels))
@@ -41,13 +74,8 @@ def train(num_devices, moments, channels, rematerialize):
         model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
     variables = [v for network in model.networks for v in network.variables]
     before = [v.numpy() for v in variables]
-    batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat()
-    logs = model.fit(batches, steps_per_epoch=1, epochs=2, shuffle=False, verbose=0).history
-    if moments == "all":  # Another graph to build: once is enough.
-        told = model.evaluate(batches.take(2), verbose=0, return_dict=True)
-        logs["evaluation"] = list(told.values())
     return {
-        "logs": logs,
+        "logs": fit(model, images),
         "trainable": {
             v.path: (v.numpy() - old).tolist()
             for v, old in zip(variables, before, strict=True)
@@ -59,12 +87,14 @@ def train(num_devices, moments, channels, rematerialize):
 
 # Flows one after the other, as a run pretrains and trains, of different shapes.
 print(json.dumps({
-    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2)
+    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2, fit)
            for devices, num_devices in (("one", 1), ("two", 2))}
-    for name, moments, channels, rematerialize in (
-        ("changed", "changed", 2, False),
-        ("all", "all", 1, False),
-        ("rematerialized", "changed", 1, True),
+    for name, moments, channels, rematerialize, fit in (
+        ("changed", "changed", 2, False, fit_evenly),
+        ("all", "all", 1, False, fit_evenly),
+        ("rematerialized", "changed", 1, True, fit_evenly),
+        ("uneven", "changed", 1, False, fit_unevenly),
+        ("uneven, rematerialized", "all", 1, True, fit_unevenly),
     )
 }))
 """
@@ -87,7 +117,7 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(params=["changed", "all", "rematerialized"])
+@pytest.fixture(params=["changed", "all", "rematerialized", "uneven", "uneven, rematerialized"])
 def one_and_two(request, results):
     return results[request.param]["one"], results[request.param]["two"]
 

@@ -1,6 +1,7 @@
 """A backup that is not whole gives way to the one before, and a torn history to its whole lines."""
 
 import functools
+import math
 import os
 import pathlib
 

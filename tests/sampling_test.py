@@ -102,6 +102,11 @@ def test_other_images_are_refused(model, method, bad, message):
         (lambda m: m.sample(1, temperature=math.nan), "`temperature` must be .*; got nan"),
         (lambda m: m.sample(1, temperature=math.inf), "`temperature` must be .*; got inf"),
         (lambda m: m.sample(1, temperature=-1.0), "`temperature` must be .*; got -1.0"),
+        (lambda m: m.sample(1, temperature=2.1), "`temperature` must be between 0 and 2; got 2.1"),
+        (
+            lambda m: m.decode(np.float32([math.nan, math.inf, *[0] * 30]).reshape(1, *SHAPE)),
+            "`latents` must be finite; got 2 values that are not",
+        ),
         (lambda m: m.interpolate(GOOD, GOOD, steps=1), "`steps` must be at least 2; got 1"),
         (lambda m: m.interpolate(GOOD, GOOD[:1]), r"`a` and `b` must .*got \[2, .*\[1, "),
         (lambda m: m.log_prob(GOOD, num_importance_samples=0), "at least 1; got 0"),

@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from lcma_tf.shape_checks import ensure_event_shape
+
 __all__ = ["ForeignBijector", "ImageBijector", "as_image_bijector"]
 
 tfb = tfp.bijectors
@@ -42,7 +44,8 @@ class ImageBijector(tfb.Bijector):
         name: name scope.
 
     Raises:
-        ValueError: an input does not have the stated event shape.
+        ValueError: an input does not have the stated event shape; where its static shape does not say,
+            `tf.errors.InvalidArgumentError` when it runs.
     """
 
     def __init__(
@@ -127,19 +130,22 @@ class ImageBijector(tfb.Bijector):
     def _on_flat_batch(self, function: Callable[..., Pair], value, event_shape, **kwargs) -> Pair:
         """Conditioners see `[N, H, W, C]`; this carries any other batch shape through."""
         value = tf.convert_to_tensor(value)
-        if value.shape.rank is None or value.shape.rank < 3:
+        rank = value.shape.rank
+        if event_shape is not None:
+            rule = f"{self.name}: the input must have event shape {event_shape}"
+            value = ensure_event_shape(value, event_shape, rule)
+        elif rank is None or rank < 3:
             raise ValueError(
                 f"{self.name}: the input must have shape [..., H, W, C]; got {value.shape}."
             )
-        if event_shape is not None:
-            _check_event_shape(self.name, value.shape[-3:], event_shape)
-        if value.shape.rank == 4:
+        if rank == 4:
             return function(value, **kwargs)
-        batch_shape, event = tf.shape(value)[:-3], value.shape[-3:]
+        batch_shape = tf.shape(value)[:-3]
+        event = value.shape[-3:] if event_shape is None else event_shape
         flat = tf.reshape(value, tf.concat([[-1], tf.shape(value)[-3:]], 0))
         flat = tf.ensure_shape(flat, [None, *event])
         results = function(flat, **kwargs)
-        static = value.shape[:-3]
+        static = tf.TensorShape(None) if rank is None else value.shape[:-3]
         return tuple(
             tf.ensure_shape(
                 tf.reshape(result, tf.concat([batch_shape, tf.shape(result)[1:]], 0)),

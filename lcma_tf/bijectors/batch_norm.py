@@ -18,11 +18,11 @@ class InFlowBatchNorm(ImageBijector):
         forward    y[~mask] = x[~mask] * sqrt(variance + epsilon) + mean        y[mask] = x[mask]
         log-det    inverse: -0.5 log(variance + epsilon) at ~mask, 0 elsewhere (nats)
 
-    With `training=True`, `inverse` normalizes by the moments of the batch (of all replicas together),
-    lets gradients through them, and moves the moving ones: `moving = momentum * moving +
-    (1 - momentum) * batch`. Otherwise, and always in `forward`, the moving moments are used: a pure
-    function of the image. `forward` with `training=True` is refused, since no batch of latents
-    has the moments of the batch of data that it came from.
+    With `training=True`, `inverse` normalizes by the moments of the batch (of all replicas together,
+    `weight` 0 leaves this one out), lets gradients through them, and moves the moving ones: `moving =
+    momentum * moving + (1 - momentum) * batch`. Otherwise, and always in `forward`, the moving moments
+    are used: a pure function of the image. `forward` with `training=True` is refused, since no batch of
+    latents has the moments of the batch of data that it came from.
 
     Source: Dinh et al. 2016, section 3.7 and appendix E. Shapes: `[..., h, w, c]`.
 
@@ -79,9 +79,9 @@ class InFlowBatchNorm(ImageBijector):
     def changed_positions(self):
         return self._changed
 
-    def _inverse_and_terms(self, y, training=False, momentum=0.9, **kwargs):
+    def _inverse_and_terms(self, y, training=False, momentum=0.9, weight=None, **kwargs):
         if training:
-            mean, variance = self._batch_moments(y)
+            mean, variance = self._batch_moments(y, weight)
             _move(self.moving_mean, mean, momentum)
             _move(self.moving_variance, variance, momentum)
         else:
@@ -109,15 +109,13 @@ class InFlowBatchNorm(ImageBijector):
         log_std = 0.5 * tf.math.log(tf.cast(variance, dtype) + self._epsilon)
         return tf.cast(mean, dtype) * changed, log_std * changed
 
-    def _batch_moments(self, y):
+    def _batch_moments(self, y, weight):
         weights = tf.constant(self._weights, y.dtype)
         zeros_share = tf.constant(self._zeros_share, y.dtype)
-        mean = tf.reduce_mean(tf.reduce_sum(y * weights, [1, 2]), 0)
-        (mean,) = replica_mean([mean])
+        mean = replica_mean(tf.reduce_sum(y * weights, [1, 2]), [0], weight)
         squares = tf.reduce_sum(tf.square(y - mean) * weights, [1, 2])
-        variance = tf.reduce_mean(squares, 0) + zeros_share * tf.square(mean)
-        (variance,) = replica_mean([variance])
-        return mean, variance
+        variance = replica_mean(squares, [0], weight)
+        return mean, variance + zeros_share * tf.square(mean)
 
 
 def _move(moving: tf.Variable, batch: tf.Tensor, momentum: float | tf.Tensor) -> None:

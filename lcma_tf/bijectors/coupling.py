@@ -39,7 +39,7 @@ class AffineCoupling(ImageBijector):
         mask: bool array `[h, w, c]` with at least one True and one False.
         conditioner: callable `kept, **kwargs -> (shift, log_scale)`: a Keras layer, a `tf.Module` or a
             plain function. It runs once in either direction. Variables of a Keras layer appear among
-            this bijector's own.
+            this bijector's own; one that is not built yet is built here, by an image of zeros.
 
     Raises:
         ValueError: `mask` is no such array, or keeps or changes everything.
@@ -57,8 +57,12 @@ class AffineCoupling(ImageBijector):
         self.mask.setflags(write=False)
         # Not tracked: a Keras layer reachable from a SavedModel is saved broken (every run fails).
         self._conditioner: Conditioner = self._no_dependency(conditioner)
-        self._conditioner_variables = tf_variables(conditioner)
         self._selects_channels = selects_channels(mask)
+        if not getattr(conditioner, "built", True):
+            with tf.init_scope():
+                dtype = getattr(conditioner, "compute_dtype", tf.float32)
+                conditioner(self._kept(tf.zeros([1, *mask.shape], dtype)))
+        self._conditioner_variables = tf_variables(conditioner)
 
     @property
     def changed_positions(self):
@@ -74,13 +78,18 @@ class AffineCoupling(ImageBijector):
 
     def _shift_and_log_scale(self, images, **kwargs):
         """Both over the whole image `[N, h, w, c]`, zero where the mask is True."""
+        shift, log_scale = self._conditioner(self._kept(images), **kwargs)
         if not self._selects_channels:
-            kept = tf.constant(self.mask, images.dtype)
-            shift, log_scale = self._conditioner(images * kept, **kwargs)
-            return shift * (1 - kept), log_scale * (1 - kept)
+            changed = tf.constant(~self.mask, images.dtype)
+            return shift * changed, log_scale * changed
         kept_channels = self.mask[0, 0]
-        shift, log_scale = self._conditioner(_take(images, kept_channels), **kwargs)
         return _put(shift, kept_channels), _put(log_scale, kept_channels)
+
+    def _kept(self, images):
+        """What the conditioner sees of them."""
+        if self._selects_channels:
+            return _take(images, self.mask[0, 0])
+        return images * tf.constant(self.mask, images.dtype)
 
 
 def tf_variables(network: Any) -> list[tf.Variable]:

@@ -1,4 +1,4 @@
-"""From pixels in (0, 256) to the real line, with the exact Jacobian: bits/dim need no constant."""
+"""From pixels in [0, 256) to the real line, with the exact Jacobian: bits/dim need no constant."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
 
-__all__ = ["PixelLogit", "dequantize"]
+__all__ = ["LARGEST_PIXEL", "PixelLogit", "dequantize"]
 
-# 255 + u must stay below 256 in float32, whose numbers are 2**-16 apart just there.
-_LARGEST_NOISE = 1.0 - 2.0**-16
+# Below 256, in float32 too, whose numbers are 2**-16 apart just there.
+LARGEST_PIXEL = 256.0 - 2.0**-16
+_LARGEST_NOISE = LARGEST_PIXEL - 255.0
 
 
 def dequantize(images: tf.Tensor, noise: tf.Tensor | float, dtype: tf.DType) -> tf.Tensor:
@@ -25,7 +26,7 @@ def dequantize(images: tf.Tensor, noise: tf.Tensor | float, dtype: tf.DType) -> 
 
 
 class PixelLogit(ImageBijector):
-    """Pixels y in (0, 256) to the logit of a number kept away from the ends.
+    """Pixels y in [0, 256) to the logit of a number kept away from the ends.
 
         two_sided   p = alpha + (1 - 2 alpha) y / 256     (the RealNVP program)
         one_sided   p = alpha + (1 - alpha) y / 256       (the text of both papers)
@@ -33,8 +34,13 @@ class PixelLogit(ImageBijector):
         forward     y = 256 (sigmoid(x) - alpha) / (1 - 2 alpha), or (1 - alpha)
         log-det     inverse: log(dp/dy) - log p - log(1 - p), dimension by dimension (nats)
 
-    `1 - p` is computed from `256 - y`, which is exact, not from p. `forward` of any real x is defined:
-    far out it leaves (0, 256), by at most 256 alpha / (1 - 2 alpha) on either side.
+    `1 - p` is computed from `256 - y`, which is exact, not from p.
+
+    Pixels are what `dequantize` makes, from 0 up to but not including 256: anything else has no density.
+    `inverse` gives it terms of -inf, and an image with such a pixel passes no gradient on, neither
+    through x nor through terms. A NaN stays one. `forward` of any real x is defined, with its true
+    log-det: far out it leaves [0, 256), by at most 256 alpha / (1 - 2 alpha) on either side, and
+    `inverse` leads back.
 
     Source: Dinh et al. 2016, section 4.1; Das et al. 2019, appendix A. Shapes: `[..., H, W, C]`.
 
@@ -61,15 +67,23 @@ class PixelLogit(ImageBijector):
         self._low = alpha
         self._high = alpha if kind == "two_sided" else 0.0  # What is left above p at y = 256.
         self._slope = (1.0 - self._low - self._high) / 256.0
+        # What `forward` reaches, without the last ten-thousandth, where the logit is infinite.
+        above = 256.0 + 0.9999 * self._high / self._slope if self._high else LARGEST_PIXEL
+        self._reach = (-0.9999 * self._low / self._slope, above)
 
     @property
     def changed_positions(self):
         return True
 
     def _inverse_and_terms(self, y, **kwargs):
+        outside = (y < 0) | (y >= 256)
+        # Twice `where`: what the second hides must be finite for its gradient to be zero.
+        far = tf.stop_gradient(tf.clip_by_value(y, *self._reach))
+        y = tf.where(tf.reduce_any(outside, [1, 2, 3], keepdims=True), far, y)
         log_p = tf.math.log(self._low + self._slope * y)
         log_1mp = tf.math.log(self._high + self._slope * (256.0 - y))
-        return log_p - log_1mp, math.log(self._slope) - log_p - log_1mp
+        terms = math.log(self._slope) - log_p - log_1mp
+        return log_p - log_1mp, tf.where(outside, tf.constant(-math.inf, y.dtype), terms)
 
     def _forward_and_terms(self, x, **kwargs):
         # Whichever of p and 1 - p is small is the one to compute with: no digits cancel.

@@ -54,6 +54,7 @@ class ResidualConditioner(keras.layers.Layer):
         kept: `[N, h, w, in_channels]`.
         training: Python bool.
         momentum: of the moving moments.
+        weight: 0 where the batch of this replica does not count in the moments; None = it does.
 
     Output: (shift, log_scale), each `[N, h, w, out_channels]`.
     """
@@ -119,7 +120,7 @@ class ResidualConditioner(keras.layers.Layer):
         self.output_bias = self._add("output_bias", (2 * out_channels,))
         self.built = True
 
-    def call(self, kept, training=False, momentum=0.9):
+    def call(self, kept, training=False, momentum=0.9, weight=None):
         weights = [tf.convert_to_tensor(getattr(self, name)) for name in ResidualWeights._fields]
         if not training:
             weights = ResidualWeights(*weights)
@@ -128,14 +129,16 @@ class ResidualConditioner(keras.layers.Layer):
                 residual_pass(kept, weights, norms, self.pixel_mask, mixed_precision=False)
             )
         run = rematerialized if self.rematerialize else _kept
-        output, moments = run(self._training_pass, [kept, *weights])
+        inputs = [kept, *weights] if weight is None else [kept, *weights, weight]
+        output, moments = run(self._training_pass, inputs)
         self._move(moments, momentum)
         return self._shift_and_log_scale(output)
 
-    def _training_pass(self, kept, *weights):
+    def _training_pass(self, kept, *inputs):
         """A function of its arguments alone, as it may run again in the backward pass."""
-        weights = ResidualWeights(*weights)
-        norms = BatchNorms(weights)
+        num_weights = len(ResidualWeights._fields)
+        weights = ResidualWeights(*inputs[:num_weights])
+        norms = BatchNorms(weights, *inputs[num_weights:])
         output = residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
         return output, norms.moments()
 

@@ -11,7 +11,13 @@ __all__ = ["norm_conv"]
 _CONV = {"strides": [1, 1, 1, 1], "padding": "SAME"}
 
 
-def norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor, share: tf.Tensor):
+def norm_conv(
+    x: tf.Tensor,
+    beta: tf.Tensor,
+    kernel: tf.Tensor,
+    share: tf.Tensor,
+    weight: tf.Tensor | None = None,
+):
     """Batch norm by the batch's moments, relu, convolution.
 
     In float32 the rectified map, half of what would be kept for the backward pass, is not kept: it is
@@ -22,14 +28,14 @@ def norm_conv(x: tf.Tensor, beta: tf.Tensor, kernel: tf.Tensor, share: tf.Tensor
         x: `[N, h, w, c]`.
         beta: `[c]`.
         kernel: `[kh, kw, c, c_out]`, of the type of `x`.
-        share: see `normalize_by_batch`.
+        share, weight: see `normalize_by_batch`.
 
     Returns:
         (result `[N, h, w, c_out]`, mean `[c]`, variance `[c]`). No gradient flows through the moments.
     """
     if has_fused_form(x) and x.dtype == tf.float32:
         return _fused(x, beta, kernel, share)
-    normalized, mean, variance = normalize_by_batch(x, beta, share)
+    normalized, mean, variance = normalize_by_batch(x, beta, share, weight)
     return tf.nn.conv2d(tf.nn.relu(normalized), kernel, 1, "SAME"), mean, variance
 
 

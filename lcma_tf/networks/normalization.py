@@ -34,7 +34,7 @@ def population_share(features: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 
 def normalize_by_batch(
-    features: tf.Tensor, beta: tf.Tensor, share: tf.Tensor
+    features: tf.Tensor, beta: tf.Tensor, share: tf.Tensor, weight: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Normalizes by the batch's own moments and shifts by `beta`; there is no gamma.
 
@@ -44,6 +44,7 @@ def normalize_by_batch(
         features: `[N, h, w, c]`; bfloat16 ones beside a float32 `beta` are summed in float32.
         beta: `[c]`.
         share: `population_share` of the features.
+        weight: see `replica_mean`.
 
     Returns:
         (normalized features, mean `[c]`, population variance `[c]`), the moments of the type of `beta`.
@@ -61,8 +62,8 @@ def normalize_by_batch(
         # The kernel reports the Bessel-corrected variance but normalizes by the population's.
         return normalized, mean, sample_variance * share
     wide = tf.cast(features, beta.dtype)
-    (mean,) = replica_mean([tf.reduce_mean(wide, [0, 1, 2])])
-    (variance,) = replica_mean([tf.reduce_mean(tf.square(wide - mean), [0, 1, 2])])
+    mean = replica_mean(wide, [0, 1, 2], weight)
+    variance = replica_mean(tf.square(wide - mean), [0, 1, 2], weight)
     normalized = (wide - mean) * tf.math.rsqrt(variance + EPSILON) + beta
     return tf.cast(normalized, features.dtype), mean, variance
 

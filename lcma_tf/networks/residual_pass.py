@@ -89,9 +89,15 @@ def residual_pass(
 
 
 class BatchNorms:
-    """Norms by the moments of the batch, which they remember."""
+    """Norms by the moments of the batch, which they remember.
 
-    def __init__(self, weights: ResidualWeights):
+    Args:
+        weights: of the pass.
+        weight: see `normalize_by_batch`.
+    """
+
+    def __init__(self, weights: ResidualWeights, weight: tf.Tensor | None = None):
+        self._weight = weight
         self._input_beta = weights.input_beta
         self._betas = tf.unstack(weights.beta)
         self._input_moments: list[tf.Tensor] = []
@@ -100,12 +106,12 @@ class BatchNorms:
     def input(self, x):
         # The same for all norms of a pass: computed once.
         self._share = population_share(x, self._input_beta.dtype)
-        x, *self._input_moments = normalize_by_batch(x, self._input_beta, self._share)
+        x, *self._input_moments = normalize_by_batch(x, self._input_beta, self._share, self._weight)
         return x
 
     def hidden_conv(self, x, index, kernel):
         kernel = tf.cast(kernel, x.dtype)
-        x, *moments = norm_conv(x, self._betas[index], kernel, self._share)
+        x, *moments = norm_conv(x, self._betas[index], kernel, self._share, self._weight)
         self._hidden_moments.append(moments)
         return x
 
