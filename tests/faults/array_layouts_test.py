@@ -143,7 +143,7 @@ def test_numbers_without_a_dimension(session, number):
         [[1, 2], [3]],
         None,
     ],
-    ids=str,
+    ids=lambda images: str(getattr(images, "dtype", images)),
 )
 def test_what_is_no_array_of_the_dtype_is_refused(session, images):
     with pytest.raises(CppSessionError, match="`scale/images` must be|hold") as refused:
