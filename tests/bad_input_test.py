@@ -115,7 +115,7 @@ def test_a_workdir_of_another_config_is_refused(inputs, tmp_path, name, there, n
     with pytest.raises(AssertionError, match="Training has begun"):
         commands.call("lcma_tf.train", *commands.flags_in(inputs, good))
     before = commands.files(tmp_path)
-    assert set(before) == {"workdir/config.json"}
+    assert set(before) == {"workdir/config.json", "workdir/lock"}
     changed = {**good, name: str(now).strip("'")}
     ended = commands.call("lcma_tf.train", *commands.flags_in(inputs, changed))
     commands.assert_refused(ended, "`workdir` must be new or of the same config")

@@ -178,10 +178,14 @@ KINDS = {
 def values(recipe, batch_shape, dtype, seed):
     """Latents and data of a recipe, in this batch shape."""
     rng = np.random.default_rng(seed)
-    latents = rng.normal(size=(*batch_shape, *recipe.latent_shape))
     size = (*batch_shape, *recipe.data_shape)
-    data = rng.uniform(0.5, 255.5, size) if recipe.pixels else rng.normal(size=size)
-    return tf.constant(latents, dtype), tf.constant(data, dtype)
+    if recipe.pixels:  # Outside there is no density, in whichever direction one comes.
+        first, data = rng.uniform(0.5, 255.5, (2, *size))
+        latents = recipe.make("float64").inverse(first)
+    else:
+        latents = rng.normal(size=(*batch_shape, *recipe.latent_shape))
+        data = rng.normal(size=size)
+    return tf.cast(latents, dtype), tf.constant(data, dtype)
 
 
 def check_maps(recipe, batch_shape, dtype, seed):

@@ -21,8 +21,8 @@ PAPER = {
 }
 SIDES = {"cifar10": 32, "imagenet32": 32, "imagenet64": 64, "celeba": 64}
 DEFINE = {
-    f"DEFINE_{kind}": getattr(flags, f"DEFINE_{kind}")
-    for kind in ("string", "integer", "float", "bool", "enum")
+    kind: getattr(flags, kind)
+    for kind in ("DEFINE", *(f"DEFINE_{k}" for k in ("string", "integer", "float", "bool", "enum")))
 }
 NAMES = [f"{data}_{rule}" for data in PAPER for rule in ("realnvp", "lcma")]
 
