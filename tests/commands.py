@@ -31,8 +31,8 @@ TINY = {
     "base_dim": 2,
     "num_residual_blocks": 1,
     "batch_size": 8,
-    "pretrain_steps": 30,
-    "train_steps": 41,
+    "pretrain_steps": 16,
+    "train_steps": 22,
     "steps_per_epoch": 4,
 }
 

@@ -81,10 +81,10 @@ def test_each_stop_fell_into_its_phase(broken, phase, there, not_yet):
 
 def test_each_start_goes_on_where_the_one_before_was(broken):
     out = {phase: ended.out for phase, ended in broken.ended.items()}
-    assert "Epoch 1/8" in out["pretraining"]
-    assert "Epoch 1/8" not in out["contributions"] and "Epoch 8/8" in out["contributions"]
-    assert "Epoch 8/8" not in out["training"] and "Epoch 1/11" in out["training"]
-    assert "Epoch 1/11" not in out["evaluation"] and "Epoch 11/11" in out["evaluation"]
+    assert "Epoch 1/4" in out["pretraining"]
+    assert "Epoch 1/4" not in out["contributions"] and "Epoch 4/4" in out["contributions"]
+    assert "Epoch 4/4" not in out["training"] and "Epoch 1/6" in out["training"]
+    assert "Epoch 1/6" not in out["evaluation"] and "Epoch 6/6" in out["evaluation"]
     assert "Epoch" not in out["finished"]
 
 
@@ -112,7 +112,7 @@ def test_it_ends_as_the_unbroken_run_does(broken, unbroken):
     assert ours == theirs
 
 
-@pytest.mark.parametrize(("phase", "num_epochs"), [("pretrain", 8), ("train", 11)])
+@pytest.mark.parametrize(("phase", "num_epochs"), [("pretrain", 4), ("train", 6)])
 def test_the_history_has_each_epoch_once_and_is_the_same(broken, unbroken, phase, num_epochs):
     ours, theirs = (
         np.genfromtxt(w.phase(phase) / "history.csv", delimiter=",", names=True)

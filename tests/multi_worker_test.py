@@ -49,7 +49,7 @@ def test_the_chief_ends_when_a_worker_is_killed(two):
     chief, second = two.broken
     assert second.code == -signal.SIGKILL
     assert_out_of_touch(chief)
-    assert two.seconds_to_notice < 120
+    assert two.seconds_to_notice < SECONDS
     assert "train/backup/latest.weights.h5" in two.files_when_broken
     assert "model.keras" not in two.files_when_broken
 
@@ -57,8 +57,8 @@ def test_the_chief_ends_when_a_worker_is_killed(two):
 def test_the_same_commands_go_on(two):
     chief, second = two.finished
     assert (chief.code, second.code) == (0, 0), chief.err + second.err
-    assert "pretrain: " not in chief.out and "Epoch 1/11" not in chief.out
-    assert "Epoch 11/11" in chief.out and "images/s per replica" in chief.out
+    assert "pretrain: " not in chief.out and "Epoch 1/6" not in chief.out
+    assert "Epoch 6/6" in chief.out and "images/s per replica" in chief.out
 
 
 def test_the_others_write_and_say_nothing(two):
@@ -75,7 +75,7 @@ def test_they_leave_the_files_of_one_process(two, one):
     assert ours == theirs
 
 
-@pytest.mark.parametrize(("phase", "num_epochs"), [("pretrain", 8), ("train", 11)])
+@pytest.mark.parametrize(("phase", "num_epochs"), [("pretrain", 4), ("train", 6)])
 def test_the_losses_are_those_of_one_process(two, one, phase, num_epochs):
     ours, theirs = (
         rows(workdir.phase(phase) / "history.csv")
@@ -111,7 +111,7 @@ def test_they_end_with_the_same_flow(two, one):
     ours, theirs = (lcma_tf.load(path).get_weights() for path in (two.workdir.path, one.workdir))
     for our, their in zip(ours, theirs, strict=True):
         # Where a gradient is 0 but for rounding, as of what a batch norm takes out again, Adam walks
-        # by up to its learning rate of 1e-3 a step, for 41 steps.
+        # by up to its learning rate of 1e-3 a step, for 22 steps.
         np.testing.assert_allclose(our, their, rtol=0.05, atol=0.05)
     ours, theirs = (json.loads(w.metrics.read_text()) for w in (two.workdir, Workdir(one.workdir)))
     for name in ("test_bits_per_dim", "validation_bits_per_dim"):
@@ -122,11 +122,11 @@ def test_they_end_with_the_same_flow(two, one):
 
 def test_other_flags_on_another_host_are_refused(one, tmp_path):
     workdirs = (tmp_path / "new", tmp_path / "elsewhere")
-    with Pair(one.flags, workdirs, second_flags=["--train_steps=40"]) as pair:
+    with Pair(one.flags, workdirs, second_flags=["--train_steps=21"]) as pair:
         chief, second = pair.end()
     assert (chief.code, second.code) == (1, 1), chief.err + second.err
     assert "Flags and data must be the same on all 2 workers" in chief.err
-    assert "train_steps=41 on the chief and 40 here" in second.err
+    assert "train_steps=22 on the chief and 21 here" in second.err
     assert list(tmp_path.iterdir()) == []
 
 

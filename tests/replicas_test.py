@@ -94,7 +94,6 @@ print(json.dumps({
         ("all", "all", 1, False, fit_evenly),
         ("rematerialized", "changed", 1, True, fit_evenly),
         ("uneven", "changed", 1, False, fit_unevenly),
-        ("uneven, rematerialized", "all", 1, True, fit_unevenly),
     )
 }))
 """
@@ -117,7 +116,6 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(params=["changed", "all", "rematerialized", "uneven", "uneven, rematerialized"])
 def one_and_two(request, results):
     return results[request.param]["one"], results[request.param]["two"]
 

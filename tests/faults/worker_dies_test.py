@@ -4,7 +4,6 @@ The death of the other one is in `multi_worker_test.py`, with the whole pipeline
 """
 
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from lcma_tf.workers import WorkerError, Workers
 from two_workers import SECONDS, Pair, assert_out_of_touch, rows
 
 # One flow layer, since four processes have to trace it.
-TINY = {**commands.TINY, "num_scales": 1, "split_rule": "none", "train_steps": 24}
+TINY = {**commands.TINY, "num_scales": 1, "split_rule": "none", "train_steps": 16}
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +32,20 @@ def test_the_chief_dies(command, tmp_path):
         chief, second = pair.workers
         chief.wait_until(lambda: history.exists() and len(rows(history)) >= 2, SECONDS)
         chief.send_signal(signal.SIGKILL)
-        killed = time.monotonic()
         ended = second.end(SECONDS)
-        assert time.monotonic() - killed < 120
     assert_out_of_touch(ended)
     assert not workdir.model.exists() and not workdirs[1].exists()
 
     with Pair(command, workdirs) as pair:
         first, second = pair.end()
     assert (first.code, second.code) == (0, 0), first.err + second.err
-    assert "Epoch 1/6" not in first.out and "Epoch 6/6" in first.out
+    assert "Epoch 1/4" not in first.out and "Epoch 4/4" in first.out
 
     alone = Workdir(tmp_path / "one")
     ended = commands.call("lcma_tf.train", *command, f"--workdir={alone.path}")
     assert ended.code == 0, ended.err
     ours, theirs = rows(history), rows(alone.phase("train") / "history.csv")
-    assert len(ours) == len(theirs) == 6
+    assert len(ours) == len(theirs) == 4
     for name in ("bits_per_dim", "val_bits_per_dim"):
         np.testing.assert_allclose(
             *([float(row[name]) for row in rows] for rows in (ours, theirs)), rtol=1e-3
