@@ -116,6 +116,7 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(params=["changed", "all", "rematerialized", "uneven"])
 def one_and_two(request, results):
     return results[request.param]["one"], results[request.param]["two"]
 
