@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.request_checks import MAX_BATCH_SIZE
-from lcma_tf import cli, flag_config
+from lcma_tf import cli
+from lcma_tf.cli import flags as flag_config
 
 if TYPE_CHECKING:
     from lcma_tf.model import FlowModel
@@ -102,8 +103,8 @@ def main() -> None:
 
     from export.publish import check_export_dir
     from export.signatures import check_serving_arguments
+    from lcma_tf.experiment.workdir import Workdir
     from lcma_tf.model import load
-    from lcma_tf.workdir import Workdir
 
     metrics = Workdir(flags.workdir).read_metrics()
     method = flags.jpeg_method or metrics.get("jpeg_method", "INTEGER_ACCURATE")

@@ -15,9 +15,9 @@ import tensorflow as tf
 from export.encoded_images import FILE_CHANNELS, JPEG_METHODS, decode_images
 from export.request_checks import MAX_BATCH_SIZE, MAX_TEMPERATURE
 from lcma_tf.config import require
-from lcma_tf.frozen import FrozenFlow
-from lcma_tf.metrics import nats_to_bits_per_dim
-from lcma_tf.row_by_row import row_by_row
+from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
+from lcma_tf.model.frozen_flow import FrozenFlow
+from lcma_tf.model.row_by_row import row_by_row
 
 __all__ = ["ServingFlow", "check_serving_arguments"]
 

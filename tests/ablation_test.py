@@ -18,15 +18,15 @@ import commands
 import lcma_tf
 from lcma_tf import data
 from lcma_tf.config import ConfigError
-from lcma_tf.contribution import load_contributions
-from lcma_tf.devices import RuntimeConfig
+from lcma_tf.distribute.strategy import RuntimeConfig
+from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
 from lcma_tf.factorization import FactorizationError
-from lcma_tf.non_finite import NonFiniteError
 from lcma_tf.study import run as study_run
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder
 from lcma_tf.study.leftovers import nothing_left_behind
-from lcma_tf.workdir import Workdir, WorkdirError, write_json
+from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.non_finite import NonFiniteError
 from testing import tiny_flow
 
 TINY = {**commands.TINY, "pretrain_steps": 6, "train_steps": 9}

@@ -4,7 +4,7 @@ import pytest
 
 import commands
 import lcma_tf
-from lcma_tf.workdir import Workdir
+from lcma_tf.experiment.workdir import Workdir
 
 # Main, flags instead of `--workdir={}/started` -> what the message must hold.
 BAD_EVALUATION = [

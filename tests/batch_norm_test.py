@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf import masks
 from lcma_tf.bijectors import InFlowBatchNorm
+from lcma_tf.factorization import masks
 from testing import assert_close
 
 SHAPE = (4, 6, 2)

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lcma_tf import bijectors, masks
+from lcma_tf import bijectors
+from lcma_tf.factorization import masks
 
 tfb = tfp.bijectors
 SHAPE = (4, 4, 2)

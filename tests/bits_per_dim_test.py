@@ -9,14 +9,14 @@ import tensorflow_probability as tfp
 
 import commands
 import lcma_tf
-from lcma_tf.evaluation import (
+from lcma_tf.experiment.evaluation import (
     bits_per_dim_of_split,
     bits_per_dim_parts_of_split,
     count_exact_reconstructions,
     standard_error,
 )
-from lcma_tf.metrics import nats_to_bits_per_dim
-from lcma_tf.workdir import Workdir
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from testing import assert_close, random_images, tiny_flow
 
 SHAPE, ALPHA = (4, 4, 2), 0.05

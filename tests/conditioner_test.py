@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf import masks
+from lcma_tf.factorization import masks
 from lcma_tf.networks import ResidualConditioner
 from testing import assert_close, randomize
 

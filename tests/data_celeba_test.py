@@ -9,7 +9,7 @@ from PIL import Image
 
 import original_archives as originals
 from lcma_tf import data
-from lcma_tf.data import celeba_source
+from lcma_tf.data.sources import celeb_a as celeba_source
 
 COUNTS = {"train": 5, "validation": 2, "test": 3}
 # The official list goes train, validation, test; mixed here, so that order alone does not pass.

@@ -7,7 +7,7 @@ import pytest
 
 import original_archives as originals
 from lcma_tf import data
-from lcma_tf.data import cifar_source
+from lcma_tf.data.sources import cifar10 as cifar_source
 
 COUNT = 4  # Images in each of the six files.
 IMAGES = originals.pictures(6 * COUNT, 32, 32)

@@ -7,8 +7,8 @@ import pytest
 
 import original_archives as originals
 from lcma_tf import data
-from lcma_tf.data import idx_source
-from lcma_tf.data.idx_source import PIXEL_SUMS
+from lcma_tf.data.sources import mnist as idx_source
+from lcma_tf.data.sources.mnist import PIXEL_SUMS
 
 NAMES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 import original_archives as originals
 from lcma_tf import data
-from lcma_tf.data import imagenet_versions
+from lcma_tf.data.sources import imagenet_versions
 
 OLD, NEW = "downsampled_imagenet/32x32", "imagenet_resized/32x32"
 # What stands for the real counts here: the older set is the smaller one in both splits.
@@ -28,7 +28,7 @@ def small(monkeypatch):
         "imagenet_resized": {"train": 1_281_167, "validation": 50_000},
     }
     monkeypatch.setattr(imagenet_versions, "COUNTS", SMALL)
-    monkeypatch.setattr("lcma_tf.data.imagenet_resized.COUNTS", SMALL)
+    monkeypatch.setattr("lcma_tf.data.sources.imagenet_resized.COUNTS", SMALL)
 
 
 def write_pngs(folder, packed, train=22, validation=3, images=IMAGES, size="32x32"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lcma_tf import data
-from lcma_tf.data import photo_patches
+from lcma_tf.data.sources import photo_patches_builder as photo_patches
 
 COUNTS = {"photo_patches/32x32": (4936, 714, 585), "photo_patches/64x64": (943, 72, 63)}
 

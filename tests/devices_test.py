@@ -9,11 +9,11 @@ import pytest
 
 import commands
 import lcma_tf
-from lcma_tf.callbacks import TrainingProgress
-from lcma_tf.devices import RuntimeConfig, make_strategy
+from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
+from lcma_tf.training.callbacks import TrainingProgress
 
 TWICE_TWO_DEVICES = """
-from lcma_tf.devices import make_strategy
+from lcma_tf.distribute.strategy import make_strategy
 for _ in range(2):  # As a check, and again for the training.
     print(make_strategy(2, 8).num_replicas_in_sync)
 """
@@ -33,7 +33,9 @@ def test_training_asks_for_devices_before_it_loads_data(tmp_path, monkeypatch):
         done.append("data")
         raise lcma_tf.ConfigError("That is far enough.")
 
-    monkeypatch.setattr("lcma_tf.devices.make_strategy", lambda *args: done.append(args))
+    monkeypatch.setattr(
+        "lcma_tf.distribute.strategy.make_strategy", lambda *args: done.append(args)
+    )
     monkeypatch.setattr("lcma_tf.data.load", load)
     flags = commands.as_flags(workdir=tmp_path / "new", num_devices=2, batch_size=6)
     assert commands.call("lcma_tf.train", *flags).err == "error: That is far enough."

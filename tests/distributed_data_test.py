@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from lcma_tf.config import ConfigError
 from lcma_tf.data import training_batches
-from lcma_tf.distributed_data import distribute_evaluation, distribute_training
+from lcma_tf.distribute.batches import distribute_evaluation, distribute_training
 from testing import random_images
 
 SHAPE = (2, 2, 1)

@@ -9,12 +9,12 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
-from lcma_tf.callbacks import read_history
-from lcma_tf.contribution import load_contributions, noise_of
-from lcma_tf.devices import RuntimeConfig
-from lcma_tf.evaluation import bits_per_dim_of_split
-from lcma_tf.experiment import run_experiment
-from lcma_tf.workdir import Workdir
+from lcma_tf.distribute.strategy import RuntimeConfig
+from lcma_tf.experiment.evaluation import bits_per_dim_of_split
+from lcma_tf.experiment.run import run_experiment
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.training.callbacks import read_history
+from lcma_tf.training.contributions import load_contributions, noise_of
 
 NUMBER = (int, float)
 METRICS = {
@@ -171,7 +171,7 @@ def test_only_rules_that_read_contributions_pretrain(rule, workdir, images, tmp_
         phases.append((directory.name, num_steps, factorization))
         raise Trained
 
-    monkeypatch.setattr("lcma_tf.experiment.train_flow", train_flow)
+    monkeypatch.setattr("lcma_tf.experiment.run.train_flow", train_flow)
     flow = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2)
     given = {"split_rule": rule} if rule != "a file" else {}
     path = workdir.factorization if rule == "a file" else None

@@ -16,7 +16,7 @@ from export.cpp_session import CppSession
 from export.export_saved_model import export_flow
 from export.publish import versions
 from export.verify import VerificationError
-from lcma_tf.flag_config import FLAGS
+from lcma_tf.cli.flags import FLAGS
 from testing import random_images, tiny_flow
 
 MODULE = "export.export_saved_model"
@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from export.export_saved_model import export_flow
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.devices import make_strategy
+from lcma_tf.distribute.strategy import make_strategy
 from testing import random_images, tiny_flow
 
 with make_strategy(2, 8).scope():

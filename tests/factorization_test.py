@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lcma_tf import Factorization, FactorizationError, decide_factorization, masks
-from lcma_tf.factorization import SPLIT_RULES, needs_contributions
+from lcma_tf import Factorization, FactorizationError, decide_factorization
+from lcma_tf.factorization import SPLIT_RULES, masks, needs_contributions
 from testing import tiny_factorization
 
 # One channel, two blocks: 5 1 | 2 2

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.callbacks import StopAtStep
-from lcma_tf.optimizer import FusedAdam
+from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.training.callbacks import StopAtStep
 from testing import assert_close, tiny_flow
 
 SHAPE = (4, 4, 2)

@@ -10,9 +10,9 @@ from absl import flags
 
 import commands
 import lcma_tf
-from lcma_tf import flag_config
+from lcma_tf.cli import flags as flag_config
 from lcma_tf.data.padding import padded
-from lcma_tf.devices import RuntimeConfig
+from lcma_tf.distribute.strategy import RuntimeConfig
 from testing import blank_images
 
 CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[1] / "configs").glob("**/*.flags"))

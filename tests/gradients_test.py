@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lcma_tf import bijectors, masks
+from lcma_tf import bijectors
+from lcma_tf.factorization import masks
 from lcma_tf.networks import ResidualConditioner
 from testing import random_images, tiny_flow
 

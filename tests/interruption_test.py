@@ -12,7 +12,7 @@ import pytest
 
 import commands
 import lcma_tf
-from lcma_tf.workdir import Workdir
+from lcma_tf.experiment.workdir import Workdir
 
 
 class BrokenRun:

@@ -42,7 +42,7 @@ def source_files(root: Path) -> list[str]:
 
 
 def read_targets(root: Path) -> dict[str, Target]:
-    """The targets of `BUILD`; `srcs` may be a list, a `glob([...])` or a sum of these."""
+    """The targets of `BUILD`; `srcs` may be a list, a `glob` or a sum of these."""
     targets: dict[str, Target] = {}
     for node in ast.parse((root / "BUILD").read_text()).body:
         call = node.value if isinstance(node, ast.Expr) else None
@@ -70,10 +70,21 @@ def _files(node: ast.expr, root: Path) -> Iterator[str]:
         yield from _files(node.left, root)
         yield from _files(node.right, root)
     elif isinstance(node, ast.Call):
-        for pattern in ast.literal_eval(node.args[0]):
-            yield from sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+        found, excluded = (_found(patterns, root) for patterns in _patterns(node))
+        yield from (file for file in found if file not in excluded)
     else:
         yield from ast.literal_eval(node)
+
+
+def _patterns(glob: ast.Call) -> tuple[list[str], list[str]]:
+    """What a `glob` takes in, and what it leaves out."""
+    left_out = [keyword.value for keyword in glob.keywords if keyword.arg == "exclude"]
+    return ast.literal_eval(glob.args[0]), ast.literal_eval(left_out[0]) if left_out else []
+
+
+def _found(patterns: list[str], root: Path) -> list[str]:
+    paths = (path for pattern in patterns for path in sorted(root.glob(pattern)))
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def read_imports(root: Path, file: str) -> list[Import]:

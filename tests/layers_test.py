@@ -23,8 +23,8 @@ TENSORFLOW = (
 # What makes `import lcma_tf` slow is imported where it is used. The data set's builder is a class
 # over TensorFlow Datasets; the module that holds it is itself imported where it is used.
 IMPORTED_WHERE_USED = ("tensorflow_datasets", "matplotlib")
-HOLDS_A_DATASET_BUILDER = ("lcma_tf/data/photo_patches.py",)
-FLAGS = "lcma_tf/flag_config.py"
+HOLDS_A_DATASET_BUILDER = ("lcma_tf/data/sources/photo_patches_builder.py",)
+FLAGS = "lcma_tf/cli/flags.py"
 
 
 def offences(files, packages: tuple[str, ...], root: Path = ROOT, lazy_too: bool = True):
@@ -46,7 +46,10 @@ def test_only_flag_config_touches_flags():
     assert not offences([file for file in PRODUCT if file != FLAGS], ("absl.flags",))
 
 
-@pytest.mark.parametrize("layer", ["core", "plots", "clean_run", "study_config"])
+@pytest.mark.parametrize(
+    "layer",
+    ["core", "plots", "clean_run", "study_config", "files", "factorization", "image_files", "cli"],
+)
 def test_layers_of_plain_numpy_import_no_tensorflow(layer):
     assert not offences(read_targets(ROOT)[layer].srcs, TENSORFLOW)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf import masks
 from lcma_tf.bijectors.squeeze import squeeze
+from lcma_tf.factorization import masks
 
 
 def grid(rows):

@@ -10,9 +10,9 @@ import pytest
 import commands
 import lcma_tf
 from lcma_tf.config import ConfigError
-from lcma_tf.contribution import load_contributions
-from lcma_tf.workdir import Workdir
-from lcma_tf.workers import Cluster
+from lcma_tf.distribute.workers import Cluster
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.training.contributions import load_contributions
 from two_workers import SECONDS, Pair, assert_out_of_touch, rows
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf.optimizer import FusedAdam
+from lcma_tf.model.fused_adam import FusedAdam
 
 
 def _steps(optimizer, num_steps=5, dtype="float32"):

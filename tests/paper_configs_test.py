@@ -9,7 +9,7 @@ from absl import flags
 
 import lcma_tf
 from benchmarks.architecture import BenchmarkConfig, conv_flops
-from lcma_tf import flag_config
+from lcma_tf.cli import flags as flag_config
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 # Bits/dim of the paper's Table 1: static split, LCMA.

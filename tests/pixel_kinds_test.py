@@ -10,9 +10,9 @@ import commands
 import lcma_tf
 from lcma_tf import data
 from lcma_tf.data.padding import padded
-from lcma_tf.devices import RuntimeConfig
-from lcma_tf.experiment import run_experiment
-from lcma_tf.workdir import Workdir
+from lcma_tf.distribute.strategy import RuntimeConfig
+from lcma_tf.experiment.run import run_experiment
+from lcma_tf.experiment.workdir import Workdir
 from testing import random_images, tiny_flow
 
 FEW_STEPS = {"train_steps": 2, "steps_per_epoch": 2, "batch_size": 8, "split_rule": "realnvp"}

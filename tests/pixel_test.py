@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from lcma_tf.bijectors import AffineCoupling, ImageChain, InFlowBatchNorm, PixelLogit, dequantize
-from lcma_tf.masks import checkerboard
+from lcma_tf.factorization.masks import checkerboard
 from testing import assert_close
 
 every_kind = pytest.mark.parametrize("kind", ["two_sided", "one_sided"])

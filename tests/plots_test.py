@@ -83,7 +83,7 @@ def test_training_curves(tmp_path, with_parts):
 
 def test_the_difference_of_a_reconstruction_counts_pixels_not_channels(tmp_path, monkeypatch):
     titles = []
-    monkeypatch.setattr(plots, "_save_rows", lambda *arguments: titles.append(arguments[-1]))
+    monkeypatch.setattr(plots.images, "_save_rows", lambda *arguments: titles.append(arguments[-1]))
     original = np.full((2, 4, 4, 3), 100, np.uint8)
     changed = original.copy()
     changed[0, 1, 2] = (97, 101, 102)

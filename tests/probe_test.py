@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from bijector_cases import CASES, SHAPE, channels, conditioner, coupling, data, norm
-from lcma_tf import bijectors, masks
-from lcma_tf.phase_files import forget_epochs_from
-from lcma_tf.probe import COLUMNS, ProbeEachEpoch, measured_log_det, probe
+from lcma_tf import bijectors
+from lcma_tf.factorization import masks
+from lcma_tf.training.phase_files import forget_epochs_from
+from lcma_tf.training.probe import COLUMNS, ProbeEachEpoch, measured_log_det, probe
 from testing import assert_close, jacobian, log_abs_det, random_images, tiny_flow
 
 EVEN = masks.checkerboard(SHAPE)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf.contribution import noise_of, recalibrate
 from lcma_tf.data import training_batches
-from lcma_tf.masks import checkerboard
+from lcma_tf.factorization.masks import checkerboard
+from lcma_tf.training.contributions import noise_of, recalibrate
 from testing import random_images, tiny_flow
 
 BATCH, SEED = 5, 3

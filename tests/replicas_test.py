@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from testing import random_images, tiny_flow
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.devices import make_strategy
+from lcma_tf.distribute.strategy import make_strategy
 
 make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
 

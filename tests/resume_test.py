@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.backup import BackupError, Resume
-from lcma_tf.callbacks import read_history
-from lcma_tf.optimizer import FusedAdam
+from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.training.backup import BackupError, Resume
+from lcma_tf.training.callbacks import read_history
 from testing import tiny_flow
 
 WEIGHTS = "latest.weights.h5"

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import stats
 
 from lcma_tf.config import ConfigError, TrainConfig
-from lcma_tf.study import charts
+from lcma_tf.plots import study as charts
 from lcma_tf.study.config import Arm, StudyConfig, run_configs
 from lcma_tf.study.markdown import as_markdown
 from lcma_tf.study.paired import holm, mean_and_spread, paired_difference

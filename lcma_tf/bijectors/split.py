@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf import masks as masks_lib
 from lcma_tf.bijectors.base import checked_mask, tfb
 from lcma_tf.bijectors.nested import NestedBijector
+from lcma_tf.factorization import masks as masks_lib
 
 __all__ = ["LikelihoodContributionSplit"]
 
@@ -23,7 +23,7 @@ class LikelihoodContributionSplit(NestedBijector):
         log-det    the terms of `inner` at mask, 0 elsewhere (nats)
 
     Shapes: x, y and terms `[..., h, w, c]`; `inner` sees `[..., h/2, w/2, 2c]`, arranged by
-    `lcma_tf.masks.kept_order`. Dtype: the input's. `inner` runs once.
+    `lcma_tf.factorization.masks.kept_order`. Dtype: the input's. `inner` runs once.
 
     Args:
         mask: bool array `[h, w, c]`, True = goes on through `inner`; exactly half of it True.

@@ -11,10 +11,10 @@ import shutil
 import pytest
 
 import commands
-from lcma_tf.backup import BackupError, Resume
-from lcma_tf.callbacks import read_history
-from lcma_tf.phase_files import forget_epochs_from
-from lcma_tf.whole_weights import save_weights
+from lcma_tf.training.backup import BackupError, Resume
+from lcma_tf.training.callbacks import read_history
+from lcma_tf.training.phase_files import forget_epochs_from
+from lcma_tf.training.whole_weights import save_weights
 from testing import tiny_flow
 
 HEADER = "epoch,bits_per_dim,val_bits_per_dim\n"
