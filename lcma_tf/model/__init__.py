@@ -1,7 +1,7 @@
 """The trained object, and all of it that a `.keras` file names: the flow, its loss, its optimizer.
 
-Keras finds a class of a file by the name that it is registered with, once its module is imported; a
-file from before the modules had these places names this package as that of `FlowModel`.
+Keras finds the classes of a file by the names that they are registered with, which have no module in
+them, once what defines them is imported: here, so that whoever has a `FlowModel` has them all.
 """
 
 from lcma_tf.model.bits_per_dim import BitsPerDim, NegativeLogLikelihood, nats_to_bits_per_dim
