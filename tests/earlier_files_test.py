@@ -19,8 +19,8 @@ from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training.backup import Resume
-from lcma_tf.training.callbacks import read_history
 from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.history import read_history
 from lcma_tf.training.phase import make_optimizer
 
 ARCHIVE = pathlib.Path(__file__).with_name("made_before_the_rooms.tar.xz")

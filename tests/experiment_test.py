@@ -13,8 +13,9 @@ from lcma_tf.distribute.strategy import RuntimeConfig
 from lcma_tf.experiment.evaluation import bits_per_dim_of_split
 from lcma_tf.experiment.run import run_experiment
 from lcma_tf.experiment.workdir import Workdir
-from lcma_tf.training.callbacks import read_history
-from lcma_tf.training.contributions import load_contributions, noise_of
+from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.history import read_history
+from lcma_tf.training.recalibration import noise_of
 
 NUMBER = (int, float)
 METRICS = {

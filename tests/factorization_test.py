@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lcma_tf import Factorization, FactorizationError, decide_factorization
-from lcma_tf.factorization import SPLIT_RULES, masks, needs_contributions
+from lcma_tf.factorization import SPLIT_RULES, masks, needs_contributions, order
 from testing import tiny_factorization
 
 # One channel, two blocks: 5 1 | 2 2
@@ -55,7 +55,7 @@ def test_random_is_half_of_all_and_its_seed_decides():
     one, same, other = (decide("random", shape=(8, 8, 3), seed=seed) for seed in (1, 1, 2))
     assert one == same and one != other
     assert one.masks[0].sum() == 96
-    per_block = masks.blocks(one.masks[0]).sum(axis=-1)
+    per_block = order.blocks(one.masks[0]).sum(axis=-1)
     assert per_block.min() < 2 < per_block.max()  # No spatial structure.
     deep = decide("random", shape=(8, 8, 1), num_scales=3)
     assert np.any(deep.masks[0].ravel()[:32] != deep.masks[1].ravel())  # A draw for each scale.

@@ -11,7 +11,7 @@ import pytest
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training.backup import BackupError, Resume
-from lcma_tf.training.callbacks import read_history
+from lcma_tf.training.history import read_history
 from testing import tiny_flow
 
 WEIGHTS = "latest.weights.h5"

@@ -11,11 +11,11 @@ from lcma_tf import plots
 from lcma_tf.data import ImageData
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization
-from lcma_tf.factorization.masks import gather_kept
+from lcma_tf.factorization.order import gather_kept
 from lcma_tf.files.saving import written_whole
 from lcma_tf.model.density import ImageDensity
-from lcma_tf.training.callbacks import read_history
 from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.history import read_history
 
 __all__ = ["LAST", "draw_run"]
 

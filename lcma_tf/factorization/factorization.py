@@ -1,31 +1,24 @@
 """Which dimensions leave the flow at each scale: a rule's decision, frozen and kept.
 
 A `Factorization` is a decision made once, before training (Das et al. 2019, section 3): for each
-scale but the last a boolean mask, True = the dimension goes on. `decide_factorization` applies a
-rule of `rules.py` recursively, each scale seeing only what the scales before let through
-(equation 6). NumPy only: no gradient passes here.
+scale but the last a boolean mask, True = the dimension goes on. It belongs to a trained flow as its
+weights do, and is saved with it. NumPy only: no gradient passes here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lcma_tf.factorization import masks as masks_lib
+from lcma_tf.factorization.order import gather_kept
 from lcma_tf.factorization.rules import RULES, SPLIT_RULES
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 
-__all__ = [
-    "SPLIT_RULES",
-    "Factorization",
-    "FactorizationError",
-    "decide_factorization",
-    "needs_contributions",
-]
+__all__ = ["Factorization", "FactorizationError", "checked_rule"]
 
 FORMAT_VERSION = 1
 # The scalar entries of a file: their type and number of dimensions.
@@ -39,11 +32,6 @@ _ENTRIES = {
 
 class FactorizationError(ValueError):
     """A factorization that cannot be decided, or a file that does not hold a valid one."""
-
-
-def needs_contributions(rule: str) -> bool:
-    """Whether `rule` is decided by data, so that a pretraining run is needed first."""
-    return RULES[_checked_rule(rule)][1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +55,7 @@ class Factorization:
     seed: int = 0
 
     def __post_init__(self):
-        _checked_rule(self.rule)
+        checked_rule(self.rule)
         shape = tuple(int(size) for size in self.image_shape)
         if len(shape) != 3 or min(shape) < 1:
             raise FactorizationError(f"`image_shape` must be (H, W, C), all positive; got {shape}.")
@@ -121,7 +109,7 @@ class Factorization:
         exits = np.ones(int(np.prod(self.image_shape)), np.int32)
         inside = np.arange(exits.size).reshape(self.image_shape)
         for mask in self.masks:
-            inside = masks_lib.gather_kept(inside, mask)
+            inside = gather_kept(inside, mask)
             exits[inside.ravel()] += 1
         return exits.reshape(self.image_shape)
 
@@ -202,99 +190,10 @@ class Factorization:
             ) from error
 
 
-def decide_factorization(
-    rule: str,
-    *,
-    image_shape: Sequence[int],
-    num_scales: int,
-    contributions: Sequence[np.ndarray] | Mapping[str, np.ndarray] | None = None,
-    seed: int = 0,
-) -> Factorization:
-    """Decides, scale by scale, which dimensions go on (Das et al. 2019, section 3).
-
-    Args:
-        rule: one of `SPLIT_RULES`.
-        image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
-        num_scales: number of flow layers K; there are K - 1 splits.
-        contributions: for every flow layer the mean accumulated log-det terms (equation 9) of the
-            pretrained flow, float `[H, W, C]` in the data's coordinates: a sequence, or a mapping with
-            keys `layer_1`, `layer_2`, ... At least K - 1 of them; needed by `lcma`, `lcma_reversed`.
-        seed: decides rule `random`; the others do not read it.
-
-    Returns:
-        A `Factorization` with K - 1 masks, or none for rule `none`.
-
-    Raises:
-        FactorizationError: an argument breaks a rule above, or a contribution is not finite.
-    """
-    _checked_rule(rule)
-    shape = tuple(int(size) for size in image_shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise FactorizationError(
-            f"`image_shape` must be (H, W, C), all positive; got {image_shape}."
-        )
-    divisor = 2 ** (num_scales - 1) if num_scales >= 1 else 0
-    if num_scales < 1 or shape[0] % divisor or shape[1] % divisor:
-        raise FactorizationError(
-            "`image_shape` must have height and width divisible by 2**(num_scales - 1), and "
-            f"num_scales be at least 1; got image_shape={shape}, num_scales={num_scales}."
-        )
-    if seed < 0:
-        raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
-    function, reads_contributions = RULES[rule]
-    layers = None
-    if reads_contributions:
-        layers = _checked_contributions(contributions, shape, num_scales, rule)
-
-    decided: list[np.ndarray] = []
-    for scale in range(num_scales - 1):
-        if function is None:
-            break
-        contribution = None
-        if layers is not None:
-            contribution = layers[scale]
-            for mask in decided:
-                contribution = masks_lib.gather_kept(contribution, mask)
-        height, width, channels = shape[0] >> scale, shape[1] >> scale, shape[2] << scale
-        rng = np.random.default_rng([seed, scale])
-        decided.append(function(contribution, (height, width, channels), rng))
-    return Factorization(rule, shape, tuple(decided), seed)
-
-
-def _checked_rule(rule: str) -> str:
+def checked_rule(rule: str) -> str:
+    """Returns `rule`, or raises `FactorizationError` unless it is one of `SPLIT_RULES`."""
     if rule not in RULES:
         raise FactorizationError(
             f"`split_rule` must be one of {', '.join(SPLIT_RULES)}; got {rule!r}."
         )
     return rule
-
-
-def _checked_contributions(contributions, shape, num_scales, rule) -> list[np.ndarray]:
-    if contributions is None:
-        raise FactorizationError(f"Rule {rule!r} is decided by `contributions`; got None.")
-    needed = num_scales - 1
-    if isinstance(contributions, Mapping):
-        names = [f"layer_{layer}" for layer in range(1, num_scales)]
-        missing = [name for name in names if name not in contributions]
-        if missing:
-            raise FactorizationError(
-                f"`contributions` must hold {', '.join(names)}; got {sorted(contributions)}."
-            )
-        contributions = [contributions[name] for name in names]
-    layers = [np.asarray(layer) for layer in contributions]
-    if len(layers) < needed:
-        raise FactorizationError(
-            f"`contributions` must have at least num_scales - 1 = {needed} layers; got {len(layers)}."
-        )
-    for index, layer in enumerate(layers[:needed], start=1):
-        if layer.shape != shape or not np.issubdtype(layer.dtype, np.floating):
-            raise FactorizationError(
-                f"`contributions` layer {index} must be float of shape {shape}; "
-                f"got {layer.dtype} {layer.shape}."
-            )
-        if not np.isfinite(layer).all():
-            raise FactorizationError(
-                f"`contributions` layer {index} must be finite; "
-                f"got {np.count_nonzero(~np.isfinite(layer))} entries that are not."
-            )
-    return layers

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lcma_tf.factorization import masks as masks_lib
+from lcma_tf.factorization.masks import checkerboard
+from lcma_tf.factorization.order import blocks
 
 __all__ = ["RULES", "SPLIT_RULES", "Rule"]
 
@@ -21,7 +22,7 @@ Rule = Callable[[np.ndarray | None, tuple[int, ...], np.random.Generator], np.nd
 def _two_highest_of_each_block(score: np.ndarray) -> np.ndarray:
     """True for the two highest of each 2x2 block and channel; ties go to the earlier in raster order."""
     height, width, channels = score.shape
-    in_blocks = masks_lib.blocks(score)
+    in_blocks = blocks(score)
     order = np.argsort(-in_blocks, axis=-1, kind="stable")
     kept = np.zeros(in_blocks.shape, bool)
     np.put_along_axis(kept, order[..., :2], True, axis=-1)
@@ -48,7 +49,7 @@ def _random(contribution, shape, rng):
 
 def _realnvp(contribution, shape, rng):
     """The diagonal (0,0), (1,1) of each 2x2 block goes on: the static rule of Dinh et al. 2016."""
-    return masks_lib.checkerboard(shape, keep_even=True)
+    return checkerboard(shape, keep_even=True)
 
 
 RULES: dict[str, tuple[Rule | None, bool]] = {  # name: (rule, does it read contributions?)

@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.networks.conditioner import ResidualConditioner
-from lcma_tf.networks.normalization import EPSILON, MovingMoments, scale_and_shift
+from lcma_tf.networks.moving_moments import FrozenMoments, MovingMoments
+from lcma_tf.networks.normalization import EPSILON, scale_and_shift
 
-__all__ = ["FrozenConditioner", "FrozenMoments", "freeze"]
+__all__ = ["FrozenConditioner", "freeze"]
 
 
 class FrozenConditioner(tf.Module):
@@ -98,18 +99,6 @@ class FrozenConditioner(tf.Module):
         output = tf.nn.bias_add(output, self._output_bias)
         shift, raw = tf.split(output, 2, axis=-1)
         return shift, self._scale * tf.tanh(raw)
-
-
-class FrozenMoments(tf.Module):
-    """A copy of the moments of an in-flow batch norm, for an owner that is no Keras model."""
-
-    def __init__(self, moments: MovingMoments):
-        super().__init__(name=moments.name)
-        mean, variance = moments.tf_variables
-        self.tf_variables = (
-            tf.Variable(mean.numpy(), trainable=False),
-            tf.Variable(variance.numpy(), trainable=False),
-        )
 
 
 def freeze(

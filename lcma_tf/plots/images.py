@@ -1,7 +1,6 @@
-"""The pictures that a run leaves in its workdir: NumPy arrays in, one PNG file out.
+"""Pictures made of images: samples, interpolations, reconstructions.
 
-This file draws what is made of images; `factorization.py` draws the factorization and the training
-curves. Images are uint8 `[N, H, W, C]` with C = 1 (grey) or 3 (RGB).
+Images are uint8 `[N, H, W, C]` with C = 1 (grey) or 3 (RGB).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lcma_tf.plots.factorization import Path, new_figure, save_figure
+from lcma_tf.plots.figure import Path, new_figure, save_figure
 
 __all__ = [
     "save_image_grid",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lcma_tf.plots.factorization import Path, new_figure, save_figure
+from lcma_tf.plots.figure import Path, new_figure, save_figure
 
 __all__ = ["save_ablation", "save_sample_grids"]
 

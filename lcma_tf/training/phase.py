@@ -23,14 +23,14 @@ from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.callbacks import (
     BestWeights,
-    HistoryLogger,
     StopAtStep,
     TrainingProgress,
 )
-from lcma_tf.training.contributions import recalibrate
+from lcma_tf.training.history import HistoryLogger
 from lcma_tf.training.non_finite import StopAtNonFinite
 from lcma_tf.training.phase_files import forget_epochs_from, load_best
 from lcma_tf.training.probe import ProbeEachEpoch
+from lcma_tf.training.recalibration import recalibrate
 
 __all__ = ["full_disk_named", "make_optimizer", "train_flow"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lcma_tf.files.saving import written_whole
 from lcma_tf.training.backup import BackupError
-from lcma_tf.training.callbacks import read_history
+from lcma_tf.training.history import read_history
 from lcma_tf.training.probe import COLUMNS as PROBE_COLUMNS
 from lcma_tf.training.whole_weights import DamagedWeightsError, load_weights, read_weights
 

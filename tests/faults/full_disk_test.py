@@ -19,7 +19,8 @@ from lcma_tf.files.saving import SaveError, write_whole, written_whole
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training import phase as training
 from lcma_tf.training.backup import Resume
-from lcma_tf.training.callbacks import BestWeights, HistoryLogger, read_history
+from lcma_tf.training.callbacks import BestWeights
+from lcma_tf.training.history import HistoryLogger, read_history
 from testing import tiny_flow
 
 NOISE = np.random.default_rng(0).integers(0, 256, 100_000, dtype=np.uint8)  # Not to be compressed.

@@ -29,7 +29,7 @@ from file_moments import each_moment
 from lcma_tf import NegativeLogLikelihood, TrainConfig
 from lcma_tf.training import backup
 from lcma_tf.training.backup import Resume
-from lcma_tf.training.callbacks import read_history
+from lcma_tf.training.history import read_history
 from lcma_tf.training.phase import make_optimizer
 
 # Two epochs of pretraining and three of training, the last one not full.

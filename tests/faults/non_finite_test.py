@@ -13,7 +13,8 @@ from lcma_tf import NegativeLogLikelihood
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training.backup import optimizer_step
-from lcma_tf.training.callbacks import TrainingProgress, read_history
+from lcma_tf.training.callbacks import TrainingProgress
+from lcma_tf.training.history import read_history
 from lcma_tf.training.non_finite import NonFiniteError, StopAtNonFinite
 from testing import random_images, tiny_flow
 

@@ -12,7 +12,7 @@ import pytest
 
 import commands
 from lcma_tf.training.backup import BackupError, Resume
-from lcma_tf.training.callbacks import read_history
+from lcma_tf.training.history import read_history
 from lcma_tf.training.phase_files import forget_epochs_from
 from lcma_tf.training.whole_weights import save_weights
 from testing import tiny_flow
