@@ -170,11 +170,6 @@ def test_hosts_may_keep_the_data_in_different_places(folder):
     }
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return commands.finished_run(tmp_path_factory)
-
-
 @pytest.fixture
 def copied(finished, tmp_path):
     shutil.copytree(finished.workdir, tmp_path / "run")

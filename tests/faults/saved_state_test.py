@@ -21,11 +21,6 @@ HEADER = "epoch,bits_per_dim,val_bits_per_dim\n"
 LINES = ("0,5.0,5.5\n", "1,4.0,4.5\n", "2,3.0,4.6\n")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return commands.finished_run(tmp_path_factory)
-
-
 @pytest.fixture
 def phase(tmp_path):
     """History and best weights of three epochs."""

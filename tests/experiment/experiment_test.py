@@ -34,11 +34,6 @@ PICTURES = ("samples", "interpolation", "reconstruction", "factorization", "trai
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return commands.finished_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
 def workdir(finished):
     return Workdir(finished.workdir)
 

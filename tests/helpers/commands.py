@@ -23,7 +23,7 @@ from unittest import mock
 import numpy as np
 from absl import flags
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (8, 8, 3)
 # Epochs short enough to be killed in between, and the last one not full.
 TINY = {

@@ -19,7 +19,7 @@ from google.protobuf import text_format
 import serving_protos
 from export.request_checks import MAX_BATCH_SIZE
 
-FOLDER = pathlib.Path(__file__).resolve().parents[1] / "export" / "serving"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "export" / "serving"
 GRPC_PORT, REST_PORT = 8500, 8501  # The entry point of the image sets them.
 
 # The options of `tensorflow_model_server` (model_servers/main.cc). It ignores what it does not know, so

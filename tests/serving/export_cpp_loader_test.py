@@ -17,7 +17,7 @@ from export.cpp_loader import CppLoader
 from export.meta_graph import read_meta_graph, read_signatures
 from plain_saved_models import EVERY, IMAGES, REQUESTS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = {name: array for name, array in EVERY.items() if name != "string"}
 
 

@@ -18,12 +18,6 @@ from testing import random_images
 LARGE = (224, 224, 3)
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    with opened_session(tmp_path_factory.mktemp("model")) as session:
-        yield session
-
-
 @pytest.fixture
 def stand_in(session):
     with ServingStandIn(session, version=7, grpc=True) as stand_in:

@@ -42,11 +42,6 @@ print(export_flow(model, sys.argv[1] + "/models"))
 """
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return commands.finished_export(tmp_path_factory)
-
-
 @pytest.fixture
 def small(tmp_path):
     """A model, and a folder with one version in it."""
@@ -145,11 +140,11 @@ def test_an_interruption_leaves_no_version(small, monkeypatch):
 
 
 def test_a_model_trained_on_two_replicas_is_published(tmp_path):
-    tests = pathlib.Path(__file__).resolve().parent
+    root = pathlib.Path(__file__).resolve().parents[2]
     ended = subprocess.run(
         [sys.executable, "-c", WITH_TWO_REPLICAS, str(tmp_path)],
-        cwd=tests.parent,
-        env={"PYTHONPATH": f"{tests.parent}:{tests}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        cwd=root,
+        env={"PYTHONPATH": f"{root}:{root / 'tests' / 'helpers'}", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )

@@ -15,7 +15,7 @@ from lcma_tf.data.padding import padded
 from lcma_tf.distribute.strategy import RuntimeConfig
 from testing import blank_images
 
-CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[1] / "configs").glob("**/*.flags"))
+CONFIGS = sorted((pathlib.Path(__file__).resolve().parents[2] / "configs").glob("**/*.flags"))
 FIELDS = {
     field.name: field
     for config in (lcma_tf.FlowConfig, lcma_tf.TrainConfig)

@@ -12,7 +12,7 @@ import pytest
 from export import publish
 from export.publish import PublishError, check_export_dir, new_version, versions
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def publish_file(base, text="model"):

@@ -14,7 +14,7 @@ from lcma_tf import FlowModel, NegativeLogLikelihood
 from lcma_tf.factorization import SPLIT_RULES
 from testing import random_images, tiny_flow
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (4, 4, 2)
 IMAGES = random_images(5, SHAPE)
 

@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+# What a comprehension over test files calls each of them, and what it gives them to run.
+NAME_OF_EACH, SRCS_OF_EACH = "file.split('/')[-1].removesuffix('.py')", "[file]"
 PACKAGES = ("lcma_tf", "export", "benchmarks", "tests")
 RULES = ("py_library", "py_binary", "py_test")
 
@@ -42,27 +44,57 @@ def source_files(root: Path) -> list[str]:
 
 
 def read_targets(root: Path) -> dict[str, Target]:
-    """The targets of `BUILD`; `srcs` may be a list, a `glob` or a sum of these."""
+    """The targets of `BUILD`; `srcs` may be a list, a `glob` or a sum of these.
+
+    A folder of tests may be one statement, a comprehension over a `glob`: a target for each file, named
+    as it, all with the same deps.
+    """
     targets: dict[str, Target] = {}
     for node in ast.parse((root / "BUILD").read_text()).body:
-        call = node.value if isinstance(node, ast.Expr) else None
-        if not isinstance(call, ast.Call) or ast.unparse(call.func) not in RULES:
-            continue
-        values = {keyword.arg: keyword.value for keyword in call.keywords}
-        name = ast.literal_eval(values["name"])
-        if name in targets:
-            raise ValueError(f"BUILD has two targets named {name!r}.")
-        targets[name] = Target(
-            rule=ast.unparse(call.func),
-            name=name,
-            srcs=tuple(_files(values["srcs"], root)),
-            deps=tuple(
-                dep.removeprefix(":")
-                for dep in (ast.literal_eval(values["deps"]) if "deps" in values else ())
-            ),
-            size=ast.literal_eval(values["size"]) if "size" in values else None,
-        )
+        for target in _targets(node.value if isinstance(node, ast.Expr) else None, root):
+            if target.name in targets:
+                raise ValueError(f"BUILD has two targets named {target.name!r}.")
+            targets[target.name] = target
     return targets
+
+
+def _targets(value: ast.expr | None, root: Path) -> Iterator[Target]:
+    if isinstance(value, ast.ListComp):
+        (loop,) = value.generators
+        files = list(_files(loop.iter, root))
+        if ast.unparse(loop.target) != "file" or loop.ifs or not files:
+            raise ValueError(f"BUILD must go over each `file` there is; got {ast.unparse(loop)}.")
+        for file in files:
+            yield from _target(value.elt, root, file)
+    elif value is not None:
+        yield from _target(value, root)
+
+
+def _target(call: ast.expr, root: Path, file: str | None = None) -> Iterator[Target]:
+    """The target that a call makes, of one `file` inside a comprehension; none of another call."""
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) not in RULES:
+        return
+    values = {keyword.arg: keyword.value for keyword in call.keywords}
+    if file is None:
+        name, srcs = ast.literal_eval(values["name"]), tuple(_files(values["srcs"], root))
+    else:
+        spelled = ast.unparse(values["name"]), ast.unparse(values["srcs"])
+        if spelled != (NAME_OF_EACH, SRCS_OF_EACH):
+            raise ValueError(
+                f"Each target over files must have name = {NAME_OF_EACH}, srcs = {SRCS_OF_EACH}; "
+                f"got {', '.join(spelled)}."
+            )
+        name, srcs = Path(file).stem, (file,)
+    yield Target(
+        rule=ast.unparse(call.func),
+        name=name,
+        srcs=srcs,
+        deps=tuple(
+            dep.removeprefix(":")
+            for dep in (ast.literal_eval(values["deps"]) if "deps" in values else ())
+        ),
+        size=ast.literal_eval(values["size"]) if "size" in values else None,
+    )
 
 
 def _files(node: ast.expr, root: Path) -> Iterator[str]:
@@ -127,7 +159,7 @@ def file_of(root: Path, module: str) -> str | None:
     parts = module.split(".")
     if parts[0] not in PACKAGES:
         # Helpers beside the tests are imported by their bare names.
-        helper = f"tests/{parts[0]}.py"
+        helper = f"tests/helpers/{parts[0]}.py"
         return helper if (root / helper).is_file() else None
     while parts:
         for candidate in ("/".join(parts) + ".py", "/".join([*parts, "__init__.py"])):

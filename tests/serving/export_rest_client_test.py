@@ -20,17 +20,11 @@ from export.request_checks import RequestError
 from export.rest_client import RestTransport
 from export.retry import Retries
 from export.transport import ServingError
-from served_cases import SHAPE, client_of, encode_file, opened_session
+from served_cases import SHAPE, client_of, encode_file
 from serving_stand_in import ServingStandIn
 from testing import random_images
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    with opened_session(tmp_path_factory.mktemp("model")) as session:
-        yield session
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import lcma_tf
 from benchmarks.architecture import BenchmarkConfig, conv_flops
 from lcma_tf.cli import flags as flag_config
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 # Bits/dim of the paper's Table 1: static split, LCMA.
 PAPER = {
     "cifar10": (3.49, 3.43),

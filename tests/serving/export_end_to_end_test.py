@@ -24,11 +24,6 @@ IMAGES = random_images(70, commands.SHAPE)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return commands.finished_export(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
 def stand_in(exported):
     batching = {"max_batch_size": 64, "timeout": 0.005}
     with (

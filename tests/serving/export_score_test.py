@@ -12,17 +12,11 @@ import small_saved_model
 from export import score
 from export.client import Scores
 from export.transport import ServingError
-from served_cases import SHAPE, encode_file, opened_session
+from served_cases import SHAPE, encode_file
 from serving_stand_in import ServingStandIn
 from testing import random_images
 
 IMAGES = random_images(20, SHAPE)
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    with opened_session(tmp_path_factory.mktemp("model")) as session:
-        yield session
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from lcma_tf import NegativeLogLikelihood
 from lcma_tf.networks.rematerialization import rematerialized
 from testing import count_ops, num_convolutions, random_images, tiny_flow
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPE = (4, 4, 2)
 IMAGES = random_images(8, SHAPE)
 # The same ops run twice; Grappler may fuse them in other ways, and sums round.

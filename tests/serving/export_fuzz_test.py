@@ -221,8 +221,6 @@ def test_whatever_is_sent_is_refused_or_answered_rightly(session):
 
 @pytest.mark.skipif(THREADS > 1, reason="this is the process that it starts")
 def test_the_same_from_four_threads_without_onednn():
-    tests = pathlib.Path(__file__).resolve().parent
-    path = os.pathsep.join([str(tests.parent), str(tests)])
     ended = subprocess.run(
         [
             sys.executable,
@@ -237,11 +235,10 @@ def test_the_same_from_four_threads_without_onednn():
         ],
         env={
             **os.environ,
-            "PYTHONPATH": path,
             "TF_ENABLE_ONEDNN_OPTS": "0",
             "LCMA_FUZZ_THREADS": "4",
         },
-        cwd=tests.parent,
+        cwd=pathlib.Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
     )

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = """
 import json
 import keras
@@ -106,7 +106,7 @@ def results():
         [sys.executable, "-c", PROGRAM],
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]),
             "CUDA_VISIBLE_DEVICES": "-1",
         },
         capture_output=True,

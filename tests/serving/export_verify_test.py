@@ -22,7 +22,7 @@ from export.warmup import WARMUP_FILE, write_warmup
 from plain_saved_models import IMAGES, REQUESTS
 from record_files import read_records, write_records
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("scale", "level", "checked", "logarithm")
 EXPECTED = {
     "scale/scaled": 0.5 * IMAGES.astype(np.float32),
