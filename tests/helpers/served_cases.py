@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import small_saved_model
-from export.client import ServingClient
-from export.cpp_session import CppSession
-from export.retry import Retries
-from export.transport import ServingError
+from lcma_tf.serving.client.client import ServingClient
+from lcma_tf.serving.client.retry import Retries
+from lcma_tf.serving.client.transport import ServingError
+from lcma_tf.serving.runtime.cpp_session import CppSession
 from testing import random_images
 
 SHAPE = (4, 6, 3)

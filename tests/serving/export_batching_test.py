@@ -17,9 +17,9 @@ from batching_stand_in import (
     Task,
     run_merged,
 )
-from export.client import ServingClient
-from export.retry import Retries
-from export.transport import ServingError
+from lcma_tf.serving.client.client import ServingClient
+from lcma_tf.serving.client.retry import Retries
+from lcma_tf.serving.client.transport import ServingError
 
 LONG = 60.0  # Seconds: a batch that is not full waits for company as long as a test can last.
 SHAPE = (2, 3, 1)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from export.client import ServingClient
-from export.request_checks import RequestError
-from export.transport import OUTPUTS, ServingError
+from lcma_tf.serving.client.checks import RequestError
+from lcma_tf.serving.client.client import ServingClient
+from lcma_tf.serving.client.transport import OUTPUTS, ServingError
 from served_cases import SHAPE, Waits, encode_file
 from testing import random_images
 

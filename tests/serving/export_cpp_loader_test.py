@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 import plain_saved_models
-from export import c_api
-from export.c_api import LoaderError
-from export.cpp_loader import CppLoader
-from export.meta_graph import read_meta_graph, read_signatures
+from lcma_tf.serving.runtime import c_api
+from lcma_tf.serving.runtime.c_api import LoaderError
+from lcma_tf.serving.runtime.cpp_loader import CppLoader
+from lcma_tf.serving.runtime.meta_graph import read_meta_graph, read_signatures
 from plain_saved_models import EVERY, IMAGES, REQUESTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,15 +180,16 @@ def test_a_clean_process_runs_it_without_tensorflow_in_python(path, signatures):
     feeds = {scale.inputs["images"].name: proto(IMAGES)}
     code = f"""
 import sys
-from export.cpp_loader import CppLoader
+from lcma_tf.serving.runtime.cpp_loader import CppLoader
 with CppLoader({str(path)!r}) as loader:
     (total,) = loader.run({feeds}, [{scale.outputs["total"].name!r}])
 # Its symbols are not the process': its BoringSSL would replace the OpenSSL of hashlib and ssl.
 import ctypes
 print(total, hasattr(ctypes.CDLL(None), "TF_NewGraph"))
-print([name for name in ("tensorflow", "keras", "lcma_tf", "google.protobuf") if name in sys.modules])
+print([name for name in ("tensorflow", "keras", "google.protobuf") if name in sys.modules])
+print([name for name in sys.modules if name.startswith("lcma_tf.") and ".serving" not in name])
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == ["[76.5] False", "[]"]
+    assert done.stdout.splitlines() == ["[76.5] False", "[]", "[]"]

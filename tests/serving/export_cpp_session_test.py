@@ -13,8 +13,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import plain_saved_models
-from export.cpp_session import CppSession, CppSessionError, Signature, TensorInfo
-from export.meta_graph import read_meta_graph, read_signatures
+from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError, Signature, TensorInfo
+from lcma_tf.serving.runtime.meta_graph import read_meta_graph, read_signatures
 from plain_saved_models import EVERY, IMAGES
 
 GRAPPLER_OFF = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1)

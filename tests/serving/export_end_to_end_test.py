@@ -10,11 +10,11 @@ from PIL import Image
 
 import commands
 import lcma_tf
-from export import score
-from export.client import ServingClient
-from export.cpp_session import CppSession
-from export.rest_client import RestTransport
-from export.retry import Retries
+from lcma_tf.serving.client import score
+from lcma_tf.serving.client.client import ServingClient
+from lcma_tf.serving.client.rest import RestTransport
+from lcma_tf.serving.client.retry import Retries
+from lcma_tf.serving.runtime.cpp_session import CppSession
 from served_cases import encode_file
 from serving_stand_in import ServingStandIn
 from testing import assert_same_in_any_batch, random_images
@@ -40,7 +40,7 @@ def client(request, stand_in):
     if request.param == "rest":
         transport = RestTransport(stand_in.rest_address, "flow")
     else:
-        from export.grpc_client import GrpcTransport
+        from lcma_tf.serving.client.grpc import GrpcTransport
 
         transport = GrpcTransport(stand_in.grpc_address, "flow")
     with ServingClient(transport) as client:

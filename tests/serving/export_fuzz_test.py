@@ -19,8 +19,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export.cpp_session import Code, CppSession, CppSessionError
-from export.signatures import ServingFlow
+from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.runtime.cpp_session import Code, CppSession, CppSessionError
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 
 REQUESTS = int(os.environ.get("LCMA_FUZZ_REQUESTS", "1000"))

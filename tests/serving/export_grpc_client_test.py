@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("tensorflow_serving")
 
 import served_cases
-from export.grpc_client import GrpcTransport
-from export.request_checks import RequestError
-from export.transport import ServingError
+from lcma_tf.serving.client.checks import RequestError
+from lcma_tf.serving.client.grpc import GrpcTransport
+from lcma_tf.serving.client.transport import ServingError
 from served_cases import SHAPE, Waits, client_of, opened_session
 from serving_stand_in import ServingStandIn
 from testing import random_images

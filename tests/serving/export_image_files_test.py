@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.image_files import check_encoded, find_images, is_whole
-from export.request_checks import RequestError
+from lcma_tf.serving.client.checks import RequestError
+from lcma_tf.serving.client.image_files import check_encoded, find_images, is_whole
 from served_cases import encode_file
 from testing import random_images
 

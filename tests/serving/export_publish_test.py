@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from export import publish
-from export.publish import PublishError, check_export_dir, new_version, versions
+from lcma_tf.serving.publishing import versions as publish
+from lcma_tf.serving.publishing.versions import (
+    PublishError,
+    check_export_dir,
+    new_version,
+    versions,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,7 +87,7 @@ def test_what_is_refused_leaves_nothing(tmp_path, error):
 
 def test_a_kill_leaves_no_version(tmp_path):
     code = (
-        "import os, signal, sys\nfrom export.publish import new_version\n"
+        "import os, signal, sys\nfrom lcma_tf.serving.publishing.versions import new_version\n"
         f"with new_version({str(tmp_path)!r}) as version:\n"
         "    (version.path / 'saved_model.pb').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -16,10 +16,10 @@ import pytest
 
 import served_cases
 import small_saved_model
-from export.request_checks import RequestError
-from export.rest_client import RestTransport
-from export.retry import Retries
-from export.transport import ServingError
+from lcma_tf.serving.client.checks import RequestError
+from lcma_tf.serving.client.rest import RestTransport
+from lcma_tf.serving.client.retry import Retries
+from lcma_tf.serving.client.transport import ServingError
 from served_cases import SHAPE, client_of, encode_file
 from serving_stand_in import ServingStandIn
 from testing import random_images
@@ -176,8 +176,9 @@ def test_a_client_outlives_a_batch_that_another_spoiled(session):
 def test_clients_load_neither_tensorflow_nor_lcma_tf():
     code = (
         "import sys, export.client, export.rest_client, export.grpc_client, export.score;"
-        "heavy = ('tensorflow', 'keras', 'lcma_tf', 'grpc', 'PIL', 'google.protobuf');"
-        "print(*(name for name in heavy if name in sys.modules))"
+        "heavy = ('tensorflow', 'keras', 'grpc', 'PIL', 'google.protobuf');"
+        "print(*(name for name in heavy if name in sys.modules));"
+        "print(*(n for n in sys.modules if n.startswith('lcma_tf.') and '.serving' not in n))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -2,8 +2,8 @@
 
 import pytest
 
-from export.retry import Retries
-from export.transport import ServingError
+from lcma_tf.serving.client.retry import Retries
+from lcma_tf.serving.client.transport import ServingError
 from served_cases import Waits
 
 

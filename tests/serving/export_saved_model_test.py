@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import commands
-import export.expected
-import export.verify
 import lcma_tf
-from export.cpp_session import CppSession
-from export.export_saved_model import export_flow
-from export.publish import versions
-from export.verify import VerificationError
+import lcma_tf.serving.publishing.expected
+import lcma_tf.serving.runtime.verify
 from lcma_tf.cli.flags import FLAGS
+from lcma_tf.serving.publishing.export_flow import export_flow
+from lcma_tf.serving.publishing.versions import versions
+from lcma_tf.serving.runtime.cpp_session import CppSession
+from lcma_tf.serving.runtime.verify import VerificationError
 from testing import random_images, tiny_flow
 
 MODULE = "export.export_saved_model"
@@ -27,7 +27,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from export.export_saved_model import export_flow
+from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.distribute.strategy import make_strategy
 from testing import random_images, tiny_flow
@@ -111,13 +111,13 @@ def test_a_model_that_was_never_evaluated_says_so(small):
 
 def test_what_does_not_say_what_the_model_says_is_not_published(small, monkeypatch):
     model, folder = small
-    right = export.expected.expected_outputs
+    right = lcma_tf.serving.publishing.expected.expected_outputs
 
     def wrong(*arguments):
         expected = right(*arguments)
         return expected | {"log_prob/log_prob": expected["log_prob/log_prob"] * 1.001}
 
-    monkeypatch.setattr(export.expected, "expected_outputs", wrong)
+    monkeypatch.setattr(lcma_tf.serving.publishing.expected, "expected_outputs", wrong)
     with pytest.raises(VerificationError, match="log_prob/log_prob must equal what the model says"):
         export_flow(model, folder)
     assert [path.name for path in folder.iterdir()] == ["1"]
@@ -132,7 +132,7 @@ def test_an_interruption_leaves_no_version(small, monkeypatch):
         assert (path / "saved_model.pb").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export.verify, "verify", interrupted)
+    monkeypatch.setattr(lcma_tf.serving.runtime.verify, "verify", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_flow(model, folder)
     assert [path.name for path in folder.iterdir()] == ["1"] and len(seen) == 2

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import small_saved_model
-from export import score
-from export.client import Scores
-from export.transport import ServingError
+from lcma_tf.serving.client import score
+from lcma_tf.serving.client.client import Scores
+from lcma_tf.serving.client.transport import ServingError
 from served_cases import SHAPE, encode_file
 from serving_stand_in import ServingStandIn
 from testing import random_images

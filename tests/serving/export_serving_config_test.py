@@ -17,7 +17,7 @@ import yaml
 from google.protobuf import text_format
 
 import serving_protos
-from export.request_checks import MAX_BATCH_SIZE
+from lcma_tf.serving.client.checks import MAX_BATCH_SIZE
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "export" / "serving"
 GRPC_PORT, REST_PORT = 8500, 8501  # The entry point of the image sets them.

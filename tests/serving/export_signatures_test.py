@@ -8,11 +8,11 @@ import tensorflow as tf
 from PIL import Image
 
 import lcma_tf
-from export.cpp_session import CppSession, CppSessionError
-from export.encoded_images import JPEG_METHODS
-from export.graph_scan import graph_problems
-from export.request_checks import MAX_TEMPERATURE
-from export.signatures import ServingFlow
+from lcma_tf.serving.client.checks import MAX_TEMPERATURE
+from lcma_tf.serving.graph.encoded_images import JPEG_METHODS
+from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.publishing.graph_scan import graph_problems
+from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 
 INVALID_ARGUMENT = 3

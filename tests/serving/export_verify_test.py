@@ -12,13 +12,13 @@ import pytest
 import tensorflow as tf
 
 import plain_saved_models
-from export import clean_process, clean_run
-from export import verify as verify_module
-from export.comparison import check_equal
-from export.meta_graph import read_meta_graph, read_signatures
-from export.serving_messages import PredictionLog
-from export.verify import Report, VerificationError, verify
-from export.warmup import WARMUP_FILE, write_warmup
+from lcma_tf.serving.runtime import clean_process, clean_run
+from lcma_tf.serving.runtime import verify as verify_module
+from lcma_tf.serving.runtime.comparison import check_equal
+from lcma_tf.serving.runtime.messages import PredictionLog
+from lcma_tf.serving.runtime.meta_graph import read_meta_graph, read_signatures
+from lcma_tf.serving.runtime.verify import Report, VerificationError, verify
+from lcma_tf.serving.runtime.warmup import WARMUP_FILE, write_warmup
 from plain_saved_models import IMAGES, REQUESTS
 from record_files import read_records, write_records
 

@@ -5,8 +5,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from export.serving_messages import PredictionLog
-from export.warmup import WARMUP_FILE, WarmupError, WarmupRequest, read_warmup, write_warmup
+from lcma_tf.serving.runtime.messages import PredictionLog
+from lcma_tf.serving.runtime.warmup import (
+    WARMUP_FILE,
+    WarmupError,
+    WarmupRequest,
+    read_warmup,
+    write_warmup,
+)
 from plain_saved_models import REQUESTS
 from record_files import read_records, write_records
 

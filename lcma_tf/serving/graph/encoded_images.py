@@ -10,7 +10,7 @@ import struct
 
 import tensorflow as tf
 
-from export.image_files import (
+from lcma_tf.serving.client.image_files import (
     JPEG_COMPONENTS,
     JPEG_MAGIC,
     PNG_COLOURS,

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from export.serving_messages import PredictionLog
+from lcma_tf.serving.runtime.messages import PredictionLog
 
 __all__ = ["WARMUP_FILE", "WarmupError", "WarmupRequest", "read_warmup", "write_warmup"]
 

@@ -1,6 +1,6 @@
-"""`python -m export.clean_run JOB ANSWERS REPORT`: a SavedModel run where nothing of its maker is.
+"""A SavedModel run where nothing of its maker is: `python -m ...clean_run JOB ANSWERS REPORT`.
 
-The process imports no lcma_tf, no Keras and no TensorFlow in Python, only the C++ loader. It knows no
+The process imports no flow, no Keras and no TensorFlow in Python, only the C++ loader. It knows no
 signatures and judges nothing: which tensors are fed and fetched stands in the job, what comes out goes
 back, and `export.verify` compares.
 """
@@ -20,15 +20,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.c_api import LoaderError, library
-from export.cpp_loader import CppLoader
+from lcma_tf.serving.runtime.c_api import LoaderError, library
+from lcma_tf.serving.runtime.cpp_loader import CppLoader
 
 __all__ = ["PREFIX", "Answers", "Run", "read_answers", "run_all", "write_job"]
 
 # Of the line that says why there are no answers, among what TensorFlow's libraries log.
 PREFIX = "error: "
-# None of them may be needed to run what was published.
-_FOREIGN = ("lcma_tf", "keras", "tf_keras", "tensorflow", "tensorflow_probability")
+# None of them may be needed to run what was published. Of lcma_tf these are the plain modules that all
+# of a flow and its training imports; what is beside this file is free of TensorFlow by its own imports.
+_FOREIGN = (
+    "lcma_tf.config",
+    "lcma_tf.factorization",
+    "lcma_tf.files",
+    "keras",
+    "tf_keras",
+    "tensorflow",
+    "tensorflow_probability",
+)
 
 
 class Run(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from export.encoded_images import FILE_CHANNELS
 from lcma_tf.model import FlowModel
+from lcma_tf.serving.graph.encoded_images import FILE_CHANNELS
 
 __all__ = ["example_inputs", "expected_outputs"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from export import c_api
-from export.c_api import LoaderError, Output
+from lcma_tf.serving.runtime import c_api
+from lcma_tf.serving.runtime.c_api import LoaderError, Output
 
 __all__ = ["CppLoader"]
 

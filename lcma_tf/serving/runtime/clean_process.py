@@ -1,4 +1,4 @@
-"""Runs a SavedModel in a process that has nothing of this one: what `export.clean_run` is started by."""
+"""Runs a SavedModel in a process that has nothing of this one: what starts `clean_run`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 
-from export.clean_run import PREFIX, Answers, Run, read_answers, write_job
-from export.comparison import VerificationError
+from lcma_tf.serving.runtime.clean_run import PREFIX, Answers, Run, read_answers, write_job
+from lcma_tf.serving.runtime.comparison import VerificationError
 
 __all__ = ["in_clean_process"]
 
@@ -26,7 +26,7 @@ def in_clean_process(
     Raises:
         VerificationError: with that process' sentence; or it crashed, or did not end in time.
     """
-    root = pathlib.Path(__file__).resolve().parents[1]
+    root = pathlib.Path(__file__).resolve().parents[3]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet_on_cpu = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if workers > 1:  # Several runs at once are not safe with it: see export/serving/README.md.
@@ -35,7 +35,13 @@ def in_clean_process(
     with tempfile.TemporaryDirectory() as folder:
         job, arrays, report = (pathlib.Path(folder, name) for name in ("job", "a.npz", "report"))
         write_job(job, os.path.abspath(version_dir), runs, num_first, workers)
-        command = [sys.executable, "-P", "-m", "export.clean_run", *map(str, (job, arrays, report))]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "lcma_tf.serving.runtime.clean_run",
+            *map(str, (job, arrays, report)),
+        ]
         try:
             ended = subprocess.run(
                 command, env=environment, capture_output=True, text=True, timeout=timeout_seconds

@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 
-from export.request_checks import RequestError
+from lcma_tf.serving.client.checks import RequestError
 
 __all__ = [
     "JPEG_COMPONENTS",

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.request_checks import MAX_TEMPERATURE
 from lcma_tf.model import FlowModel
+from lcma_tf.serving.client.checks import MAX_TEMPERATURE
 
 __all__ = ["CARD_FILE", "model_card"]
 

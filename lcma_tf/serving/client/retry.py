@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from export.transport import ServingError
+from lcma_tf.serving.client.transport import ServingError
 
 __all__ = ["BUSY", "MAYBE_SPOILED", "Retries"]
 
