@@ -1,1 +1,1 @@
-"""Publishing of trained flows as SavedModels; nothing is published from here yet (README, Serving)."""
+"""The commands of serving (README, Serving); what they do is in `lcma_tf.serving`."""

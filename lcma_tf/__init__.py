@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from lcma_tf.factorization import Factorization as Factorization
     from lcma_tf.factorization import FactorizationError as FactorizationError
     from lcma_tf.factorization import decide_factorization as decide_factorization
-    from lcma_tf.metrics import NegativeLogLikelihood as NegativeLogLikelihood
     from lcma_tf.model import FlowModel as FlowModel
     from lcma_tf.model import ModelFileError as ModelFileError
+    from lcma_tf.model import NegativeLogLikelihood as NegativeLogLikelihood
     from lcma_tf.model import load as load
 
 __version__ = "0.1.0"
@@ -31,13 +31,13 @@ _EXPORTS = {
     "FlowConfig": "config",
     "FlowModel": "model",
     "ModelFileError": "model",
-    "NegativeLogLikelihood": "metrics",
+    "NegativeLogLikelihood": "model",
     "SPLIT_RULES": "factorization",
     "TrainConfig": "config",
     "decide_factorization": "factorization",
     "load": "model",
 }
-_OF_KERAS = ("bijectors", "flows", "metrics", "model", "networks")
+_OF_KERAS = ("bijectors", "flows", "model", "networks")
 _SUBPACKAGES = ("bijectors", "data", "flows", "networks")
 
 __all__ = [*_EXPORTS, *_SUBPACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]

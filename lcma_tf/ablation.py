@@ -8,7 +8,8 @@ not read.
 import shlex
 import sys
 
-from lcma_tf import cli, flag_config
+from lcma_tf import cli
+from lcma_tf.cli import flags as flag_config
 
 
 def main() -> None:
@@ -16,10 +17,10 @@ def main() -> None:
     study, config = flag_config.study_config(), flag_config.train_config()
     flag_config.check_flow_flags()
     from lcma_tf import data
-    from lcma_tf.devices import RuntimeConfig, make_strategy
+    from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
+    from lcma_tf.distribute.workers import Cluster
     from lcma_tf.study.folder import StudyFolder
     from lcma_tf.study.run import run_study
-    from lcma_tf.workers import Cluster
 
     num_workers = Cluster.from_environment().num_workers
     cli.require(num_workers == 1, "TF_CONFIG", "of one worker: a study is of one host", num_workers)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lcma_tf.factorization import SPLIT_RULES
-from lcma_tf.paths import absolute, absolute_dataset
+from lcma_tf.files.paths import absolute, absolute_dataset
 
 __all__ = [
     "MAX_SEED",

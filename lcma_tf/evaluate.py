@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from lcma_tf import cli, flag_config
-from lcma_tf.paths import printable
+from lcma_tf import cli
+from lcma_tf.cli import flags as flag_config
+from lcma_tf.files.paths import printable
 
 
 def main() -> None:
@@ -11,14 +12,14 @@ def main() -> None:
     for name in ("num_importance_samples", "batch_size"):
         value: int | None = getattr(flags, name)
         cli.require(value is None or value >= 1, name, "at least 1", value)
-    from lcma_tf.evaluation import (
+    from lcma_tf.experiment.evaluation import (
         bits_per_dim_of_split,
         bits_per_dim_parts_of_split,
         standard_error,
     )
+    from lcma_tf.experiment.run_images import load_images, whose_images
+    from lcma_tf.experiment.workdir import Workdir
     from lcma_tf.model import load
-    from lcma_tf.run_images import load_images, whose_images
-    from lcma_tf.workdir import Workdir
 
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()

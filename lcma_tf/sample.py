@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 
-from lcma_tf import cli, flag_config
+from lcma_tf import cli
+from lcma_tf.cli import flags as flag_config
 from lcma_tf.config import check_temperature
 
 _ROW = 12  # Samples for each temperature.
@@ -27,7 +28,7 @@ def main() -> None:
     path = flags.output or os.path.join(flags.workdir, "drawn.png")
     writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
     cli.require(writable or not flags.output, "output", "a file in an existing folder", path)
-    from lcma_tf.archive import written_whole
+    from lcma_tf.files.saving import written_whole
     from lcma_tf.model import load
 
     model = load(flags.workdir).frozen()
@@ -50,8 +51,8 @@ def _draw(path, model, temperatures, flags) -> None:
 
 
 def _paths(model, flags):
-    from lcma_tf.run_images import load_images, whose_images
-    from lcma_tf.workdir import Workdir
+    from lcma_tf.experiment.run_images import load_images, whose_images
+    from lcma_tf.experiment.workdir import Workdir
 
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()

@@ -1,6 +1,7 @@
 """`python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures."""
 
-from lcma_tf import cli, flag_config
+from lcma_tf import cli
+from lcma_tf.cli import flags as flag_config
 
 
 def main() -> None:
@@ -9,9 +10,9 @@ def main() -> None:
     config = flag_config.train_config()
     flag_config.check_flow_flags()
     from lcma_tf import data
-    from lcma_tf.devices import RuntimeConfig, make_strategy
-    from lcma_tf.experiment import run_experiment
-    from lcma_tf.workdir import Workdir
+    from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
+    from lcma_tf.experiment.run import run_experiment
+    from lcma_tf.experiment.workdir import Workdir
 
     runtime = RuntimeConfig(**flag_config.runtime_options())
     make_strategy(runtime.num_devices, config.batch_size)

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+import commands
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -18,6 +20,18 @@ def at_length(request):
     """`at_length(short, long)`: how often a fault is tried, in a usual run and with `--long_faults`."""
     is_long = request.config.getoption("--long_faults")
     return lambda short, long: long if is_long else short
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The one unbroken run that a session makes, a `commands.FinishedRun`; to be read only."""
+    return commands.finished_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The one export of that run, a `commands.Export`; to be read only."""
+    return commands.finished_export(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", autouse=True)

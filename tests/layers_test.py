@@ -23,8 +23,8 @@ TENSORFLOW = (
 # What makes `import lcma_tf` slow is imported where it is used. The data set's builder is a class
 # over TensorFlow Datasets; the module that holds it is itself imported where it is used.
 IMPORTED_WHERE_USED = ("tensorflow_datasets", "matplotlib")
-HOLDS_A_DATASET_BUILDER = ("lcma_tf/data/photo_patches.py",)
-FLAGS = "lcma_tf/flag_config.py"
+HOLDS_A_DATASET_BUILDER = ("lcma_tf/data/sources/photo_patches_builder.py",)
+FLAGS = "lcma_tf/cli/flags.py"
 
 
 def offences(files, packages: tuple[str, ...], root: Path = ROOT, lazy_too: bool = True):
@@ -46,7 +46,10 @@ def test_only_flag_config_touches_flags():
     assert not offences([file for file in PRODUCT if file != FLAGS], ("absl.flags",))
 
 
-@pytest.mark.parametrize("layer", ["core", "plots", "clean_run", "study_config"])
+@pytest.mark.parametrize(
+    "layer",
+    ["core", "plots", "clean_run", "study_config", "files", "factorization", "image_files", "cli"],
+)
 def test_layers_of_plain_numpy_import_no_tensorflow(layer):
     assert not offences(read_targets(ROOT)[layer].srcs, TENSORFLOW)
 
@@ -144,6 +147,57 @@ def test_files_without_a_target_are_found(tmp_path):
 def test_a_wrong_target_is_found(tmp_path, line, message):
     found = problems(tree(tmp_path, more_targets=line))
     assert any(message in problem for problem in found), found
+
+
+FOLDER_OF_TESTS = """
+[py_test(
+    name = file.split("/")[-1].removesuffix(".py"),
+    size = "small",
+    srcs = [file],
+    deps = [":low"],
+) for file in glob(["tests/low/*_test.py"])]
+"""
+
+
+def test_a_folder_of_tests_is_a_target_for_each_file(tmp_path):
+    imports = "from lcma_tf import low\nimport shared\n"
+    files = {f"tests/low/{name}_test.py": imports for name in "ab"}
+    folder = tree(tmp_path, files, FOLDER_OF_TESTS)
+    targets = read_targets(folder)
+    assert [targets[f"{name}_test"].srcs for name in "ab"] == [(file,) for file in files]
+    assert problems(folder) == []
+    # A helper is imported by its bare name, and a file's import of what its folder may not.
+    changes = {"tests/helpers/shared.py": "", "tests/low/a_test.py": "from lcma_tf import high"}
+    helper = 'py_library(name = "shared", srcs = ["tests/helpers/shared.py"])'
+    first, second = problems(tree(tmp_path, {**files, **changes}, FOLDER_OF_TESTS + helper))
+    assert first.startswith(
+        "tests/low/a_test.py:1 imports lcma_tf.high of layer high, which is not"
+    )
+    assert second.startswith("tests/low/b_test.py:2 imports shared of layer shared, which is not")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("tests/low/", "tests/none/", "each `file` there is"),
+        ("for file in glob", "for file, in glob", "each `file` there is"),
+        ('"])]', '"]) if file != "tests/low/a_test.py"]', "each `file` there is"),
+        ('removesuffix(".py")', 'removesuffix("_test.py")', "must have name = "),
+        ("[file]", '[file, "tests/high_test.py"]', "must have name = "),
+    ],
+)
+def test_a_folder_of_tests_that_leaves_some_out_is_refused(tmp_path, old, new, message):
+    assert FOLDER_OF_TESTS.count(old) == 1
+    more = FOLDER_OF_TESTS.replace(old, new)
+    with pytest.raises(ValueError, match=message):
+        problems(tree(tmp_path, {"tests/low/a_test.py": ""}, more))
+
+
+def test_what_a_glob_leaves_out_is_not_in_the_target(tmp_path):
+    rest = 'py_library(name = "rest", srcs = glob(["lcma_tf/low/*.py"], exclude = ["*/*/part.py"]))'
+    targets = read_targets(tree(tmp_path, more_targets=rest))
+    assert targets["low"].srcs == ("lcma_tf/low/__init__.py", "lcma_tf/low/part.py")
+    assert targets["rest"].srcs == ("lcma_tf/low/__init__.py",)
 
 
 def test_two_targets_of_one_name_are_refused(tmp_path):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks everything on a fresh machine: makes .venv, installs, lints, checks types, runs the tests.
-#     tests/run.sh                        all of it
-#     tests/run.sh tests/plots_test.py    further arguments go to pytest
+#     tests/run.sh                             all of it
+#     tests/run.sh tests/plots/plots_test.py   further arguments go to pytest
 # PYTHON names the interpreter that makes .venv (default: python3; 3.11 to 3.13).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -14,7 +14,7 @@ import tensorflow as tf
 import lcma_tf
 from benchmarks.architecture import BenchmarkConfig
 from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
-from lcma_tf.optimizer import FusedAdam
+from lcma_tf.model.fused_adam import FusedAdam
 
 __all__ = ["build"]
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from benchmarks.architecture import BenchmarkConfig
 from benchmarks.contenders import lcma
-from export.cpp_session import CppSession
-from export.signatures import ServingFlow
+from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.runtime.cpp_session import CppSession
 
 __all__ = ["build"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lcma_tf.shape_checks import ensure_event_shape
+from lcma_tf.bijectors.shape_checks import ensure_event_shape
 
 __all__ = ["ForeignBijector", "ImageBijector", "as_image_bijector"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector, checked_mask
-from lcma_tf.masks import selects_channels
+from lcma_tf.factorization.masks import selects_channels
 
 __all__ = ["AffineCoupling"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf import masks as masks_lib
 from lcma_tf.bijectors.base import checked_mask, tfb
 from lcma_tf.bijectors.nested import NestedBijector
+from lcma_tf.factorization.order import exited_order, kept_order
 
 __all__ = ["LikelihoodContributionSplit"]
 
@@ -23,7 +23,7 @@ class LikelihoodContributionSplit(NestedBijector):
         log-det    the terms of `inner` at mask, 0 elsewhere (nats)
 
     Shapes: x, y and terms `[..., h, w, c]`; `inner` sees `[..., h/2, w/2, 2c]`, arranged by
-    `lcma_tf.masks.kept_order`. Dtype: the input's. `inner` runs once.
+    `lcma_tf.factorization.order.kept_order`. Dtype: the input's. `inner` runs once.
 
     Args:
         mask: bool array `[h, w, c]`, True = goes on through `inner`; exactly half of it True.
@@ -46,7 +46,7 @@ class LikelihoodContributionSplit(NestedBijector):
         super().__init__(inner, mask.shape, (height // 2, width // 2, 2 * channels), name=name)
         self.mask = mask.copy()
         self.mask.setflags(write=False)
-        order = np.concatenate([masks_lib.kept_order(mask), masks_lib.exited_order(mask)])
+        order = np.concatenate([kept_order(mask), exited_order(mask)])
         self._order = order.astype(np.int32)
         self._place = np.argsort(order).astype(np.int32)  # The inverse permutation.
 

@@ -2,6 +2,7 @@
 
 from lcma_tf.data.codecs import codec_bits_per_dim
 from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.loading import load
 from lcma_tf.data.padding import without_padding
 from lcma_tf.data.pipeline import (
     check_training_batches,
@@ -9,7 +10,6 @@ from lcma_tf.data.pipeline import (
     gather_images,
     training_batches,
 )
-from lcma_tf.data.sources import load
 
 __all__ = [
     "DataError",

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from lcma_tf import masks
 from lcma_tf.bijectors import (
     AffineCoupling,
     FlowLayer,
@@ -26,7 +25,7 @@ from lcma_tf.bijectors import (
     Squeezed,
 )
 from lcma_tf.config import FlowConfig
-from lcma_tf.factorization import Factorization
+from lcma_tf.factorization import Factorization, masks
 from lcma_tf.networks import EPSILON, MovingMoments, ResidualConditioner
 
 __all__ = ["RealNVPBuilder"]

@@ -1,8 +1,9 @@
 """The Keras layers that a `FlowModel` owns: conditioners and moving moments."""
 
 from lcma_tf.networks.conditioner import ResidualConditioner
-from lcma_tf.networks.frozen import FrozenConditioner, FrozenMoments, freeze
-from lcma_tf.networks.normalization import EPSILON, MovingMoments
+from lcma_tf.networks.folding import FrozenConditioner, freeze
+from lcma_tf.networks.moving_moments import FrozenMoments, MovingMoments
+from lcma_tf.networks.normalization import EPSILON
 
 __all__ = [
     "EPSILON",

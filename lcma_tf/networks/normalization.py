@@ -1,15 +1,13 @@
-"""Batch normalization of feature maps on the fast kernels, and holders of moving moments."""
+"""Batch normalization of feature maps on the fast kernels."""
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
 from lcma_tf.replicas import num_replicas, replica_mean
 
 __all__ = [
     "EPSILON",
-    "MovingMoments",
     "has_fused_form",
     "normalize_by_batch",
     "population_share",
@@ -82,37 +80,3 @@ def scale_and_shift(features: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> 
         epsilon=0.0,
         is_training=False,
     )[0]
-
-
-@keras.saving.register_keras_serializable("lcma_tf")
-class MovingMoments(keras.layers.Layer):
-    """Holds the moving mean and variance `[channels]` of an in-flow batch norm for a Keras model.
-
-    No layer to call: the bijector reads and moves the two, the model owns and saves them.
-
-    Args:
-        channels: number of channels.
-    """
-
-    def __init__(self, channels: int, **kwargs):
-        super().__init__(**kwargs)
-        self.channels = channels
-        self.moving_mean = self.add_weight(
-            shape=(channels,), initializer="zeros", trainable=False, aggregation="mean", name="mean"
-        )
-        self.moving_variance = self.add_weight(
-            shape=(channels,),
-            initializer="ones",
-            trainable=False,
-            aggregation="mean",
-            name="variance",
-        )
-        self.built = True
-
-    @property
-    def tf_variables(self) -> tuple[tf.Variable, tf.Variable]:
-        """Mean and variance as a bijector holds them."""
-        return self.moving_mean.value, self.moving_variance.value
-
-    def get_config(self):
-        return {**super().get_config(), "channels": self.channels}

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lcma_tf import pictures
-from lcma_tf.callbacks import read_history
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
+from lcma_tf.experiment import pictures
+from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
 from lcma_tf.study.config import Arm, StudyConfig
-from lcma_tf.workdir import Workdir, WorkdirError, write_json
+from lcma_tf.training.history import read_history
 
 __all__ = ["StudyFolder", "is_finished", "validation_curve"]
 

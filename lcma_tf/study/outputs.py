@@ -10,17 +10,17 @@ from importlib import metadata
 
 import numpy as np
 
-from lcma_tf.archive import written_whole
 from lcma_tf.config import TrainConfig
 from lcma_tf.data import ImageData
+from lcma_tf.experiment.workdir import Workdir, write_json
+from lcma_tf.files.npz import NpzError, read_npz, save_npz
+from lcma_tf.files.saving import written_whole
 from lcma_tf.model import load
-from lcma_tf.npz_files import NpzError, read_npz, save_npz
-from lcma_tf.study.charts import save_ablation, save_sample_grids
+from lcma_tf.plots.study import save_ablation, save_sample_grids
 from lcma_tf.study.config import Arm, StudyConfig
 from lcma_tf.study.folder import StudyFolder, validation_curve
 from lcma_tf.study.markdown import as_markdown
 from lcma_tf.study.report import StudyReport
-from lcma_tf.workdir import Workdir, write_json
 
 __all__ = ["write_outputs"]
 

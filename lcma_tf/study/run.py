@@ -12,17 +12,17 @@ from collections.abc import Sequence
 
 from lcma_tf import data as data_lib
 from lcma_tf.config import FlowConfig, TrainConfig, require
-from lcma_tf.contribution import save_contributions
 from lcma_tf.data import ImageData
-from lcma_tf.devices import RuntimeConfig, make_strategy
-from lcma_tf.experiment import pretrain, run_experiment
+from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
+from lcma_tf.experiment.run import pretrain, run_experiment
 from lcma_tf.factorization import FactorizationError
-from lcma_tf.non_finite import NonFiniteError
 from lcma_tf.say import say
 from lcma_tf.study.config import Arm, StudyConfig, run_configs
 from lcma_tf.study.folder import StudyFolder, is_finished
 from lcma_tf.study.leftovers import nothing_left_behind
 from lcma_tf.study.outputs import write_outputs
+from lcma_tf.training.contributions import save_contributions
+from lcma_tf.training.non_finite import NonFiniteError
 
 __all__ = ["StudyError", "run_study"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import plain_saved_models
-from export.cpp_session import CppSession, CppSessionError
+from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError
 
 # Rows of the arrays: some hundred bytes, some kB, some MB.
 ROWS = (1, 6, 300, 10_000)

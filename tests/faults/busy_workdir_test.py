@@ -10,7 +10,7 @@ import pytest
 
 import commands
 from lcma_tf import FlowConfig, TrainConfig
-from lcma_tf.workdir import Workdir, WorkdirError
+from lcma_tf.experiment.workdir import Workdir, WorkdirError
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_a_second_process_is_refused(module, flags, tmp_path):
 
 HOLDER = """
 import pathlib, sys
-from lcma_tf.folder_lock import folder_lock
+from lcma_tf.files.folder_lock import folder_lock
 with folder_lock(pathlib.Path(sys.argv[1])) as held:
     print(held, flush=True)
     sys.stdin.read()

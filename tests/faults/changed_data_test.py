@@ -12,7 +12,7 @@ import commands
 import lcma_tf
 from lcma_tf import data
 from lcma_tf.data.fingerprint import differences, fingerprint_of_images
-from lcma_tf.workdir import Workdir, WorkdirError
+from lcma_tf.experiment.workdir import Workdir, WorkdirError
 from testing import random_images
 
 FLOW = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2)
@@ -34,7 +34,7 @@ def untrained(monkeypatch):
     def start_training(*args):
         raise AssertionError("Training has begun.")
 
-    monkeypatch.setattr("lcma_tf.experiment.train_flow", start_training)
+    monkeypatch.setattr("lcma_tf.experiment.run.train_flow", start_training)
 
 
 def test_a_fingerprint_tells_images_apart():
@@ -154,8 +154,8 @@ def test_other_names_are_left_alone(name):
 
 
 def test_hosts_may_keep_the_data_in_different_places(folder):
-    from lcma_tf.devices import RuntimeConfig
-    from lcma_tf.experiment import _description
+    from lcma_tf.distribute.strategy import RuntimeConfig
+    from lcma_tf.experiment.run import _description
 
     commands.write_npz("b.npz")
     described = []
@@ -168,11 +168,6 @@ def test_hosts_may_keep_the_data_in_different_places(folder):
     assert {name for name in other if other[name] != described[0][name]} == {
         f"images of {split}" for split in ("train", "validation", "test")
     }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return commands.finished_run(tmp_path_factory)
 
 
 @pytest.fixture

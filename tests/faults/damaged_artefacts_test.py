@@ -8,9 +8,9 @@ import pytest
 
 import commands
 import lcma_tf
-from lcma_tf.contribution import load_contributions, save_contributions
 from lcma_tf.factorization import Factorization, FactorizationError
 from lcma_tf.model import ModelFileError
+from lcma_tf.training.contributions import load_contributions, save_contributions
 from testing import tiny_factorization, tiny_flow
 
 SHAPE = (4, 4, 1)

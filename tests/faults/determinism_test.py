@@ -13,7 +13,7 @@ import pytest
 
 import commands
 import lcma_tf
-from lcma_tf.workdir import Workdir
+from lcma_tf.experiment.workdir import Workdir
 
 # Two epochs, the second not full, and every use of the seed: masks, weights, order, flips, noise.
 FLAGS = {**commands.TINY, "split_rule": "random", "train_steps": 6, "seed": 5, "flip": True}

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import lcma_tf
-from lcma_tf.optimizer import FusedAdam
+from lcma_tf.model.fused_adam import FusedAdam
 from testing import assert_close, random_images, tiny_flow
 
 IMAGES = random_images(5, (4, 4, 1))

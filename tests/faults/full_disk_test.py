@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf import NegativeLogLikelihood, training
-from lcma_tf.archive import SaveError, write_whole, written_whole
-from lcma_tf.backup import Resume
-from lcma_tf.callbacks import BestWeights, HistoryLogger, read_history
-from lcma_tf.npz_files import save_npz
-from lcma_tf.optimizer import FusedAdam
-from lcma_tf.workdir import write_json
+from lcma_tf import NegativeLogLikelihood
+from lcma_tf.experiment.workdir import write_json
+from lcma_tf.files.npz import save_npz
+from lcma_tf.files.saving import SaveError, write_whole, written_whole
+from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.training import phase as training
+from lcma_tf.training.backup import Resume
+from lcma_tf.training.callbacks import BestWeights
+from lcma_tf.training.history import HistoryLogger, read_history
 from testing import tiny_flow
 
 NOISE = np.random.default_rng(0).integers(0, 256, 100_000, dtype=np.uint8)  # Not to be compressed.
@@ -107,7 +109,7 @@ def test_a_backup_without_room_leaves_the_ones_before(model, tmp_path, at_length
 
 def test_falling_back_takes_no_room(model, tmp_path, monkeypatch):
     said = []  # What is printed may go into a file, here too.
-    monkeypatch.setattr("lcma_tf.backup.say", said.append)
+    monkeypatch.setattr("lcma_tf.training.backup.say", said.append)
     resume = Resume(tmp_path)
     resume.set_model(model)
     for step in (10, 20):

@@ -15,11 +15,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export import retry, score
-from export.cpp_session import Code, CppSession, CppSessionError
-from export.image_files import check_encoded
-from export.request_checks import RequestError
-from export.signatures import ServingFlow
+from lcma_tf.serving.client import retry, score
+from lcma_tf.serving.client.checks import RequestError
+from lcma_tf.serving.client.image_files import check_encoded
+from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.runtime.cpp_session import Code, CppSession, CppSessionError
 from served_cases import encode_file
 from serving_stand_in import ServingStandIn
 from testing import random_images, tiny_flow

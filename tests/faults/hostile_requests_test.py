@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.c_api import LoaderError
-from export.comparison import check_equal
-from export.cpp_loader import CppLoader
-from export.meta_graph import read_meta_graph, read_signatures
-from export.signatures import ServingFlow
+from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.runtime.c_api import LoaderError
+from lcma_tf.serving.runtime.comparison import check_equal
+from lcma_tf.serving.runtime.cpp_loader import CppLoader
+from lcma_tf.serving.runtime.meta_graph import read_meta_graph, read_signatures
 from testing import random_images, tiny_flow
 
 SHAPE = (8, 8, 3)

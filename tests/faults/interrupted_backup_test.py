@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.backup import Resume
-from lcma_tf.optimizer import FusedAdam
-from lcma_tf.whole_weights import read_weights
+from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.training.backup import Resume
+from lcma_tf.training.whole_weights import read_weights
 from testing import tiny_flow
 
 

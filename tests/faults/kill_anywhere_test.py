@@ -26,10 +26,11 @@ from tensorflow.python.framework import config as tf_config
 import commands
 import lcma_tf
 from file_moments import each_moment
-from lcma_tf import NegativeLogLikelihood, TrainConfig, backup
-from lcma_tf.backup import Resume
-from lcma_tf.callbacks import read_history
-from lcma_tf.training import make_optimizer
+from lcma_tf import NegativeLogLikelihood, TrainConfig
+from lcma_tf.training import backup
+from lcma_tf.training.backup import Resume
+from lcma_tf.training.history import read_history
+from lcma_tf.training.phase import make_optimizer
 
 # Two epochs of pretraining and three of training, the last one not full.
 SMALL = {**commands.TINY, "base_dim": 1, "pretrain_steps": 8, "train_steps": 10}

@@ -10,11 +10,12 @@ import tensorflow as tf
 
 import commands
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.backup import optimizer_step
-from lcma_tf.callbacks import TrainingProgress, read_history
-from lcma_tf.non_finite import NonFiniteError, StopAtNonFinite
-from lcma_tf.optimizer import FusedAdam
-from lcma_tf.workdir import Workdir
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.training.backup import optimizer_step
+from lcma_tf.training.callbacks import TrainingProgress
+from lcma_tf.training.history import read_history
+from lcma_tf.training.non_finite import NonFiniteError, StopAtNonFinite
 from testing import random_images, tiny_flow
 
 IMAGES = random_images(64, (4, 4, 2))
@@ -191,7 +192,7 @@ def test_the_command_stops_with_one_sentence_and_goes_on_from_what_it_keeps(tmp_
     flags = commands.as_flags(dataset=commands.write_npz(tmp_path / "images.npz"), **values)
     argv = ("lcma_tf.train", *flags, f"--workdir={workdir.path}")
     with monkeypatch.context() as patch:
-        patch.setattr("lcma_tf.training.TrainingProgress", SpoilAfter)
+        patch.setattr("lcma_tf.training.phase.TrainingProgress", SpoilAfter)
         ended = commands.call(*argv)
     assert ended.code == 1
     commands.assert_refused(ended, "The log-density of flow layer 2 became nan at step 11")

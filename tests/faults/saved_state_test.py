@@ -11,19 +11,14 @@ import shutil
 import pytest
 
 import commands
-from lcma_tf.backup import BackupError, Resume
-from lcma_tf.callbacks import read_history
-from lcma_tf.phase_files import forget_epochs_from
-from lcma_tf.whole_weights import save_weights
+from lcma_tf.training.backup import BackupError, Resume
+from lcma_tf.training.history import read_history
+from lcma_tf.training.phase_files import forget_epochs_from
+from lcma_tf.training.whole_weights import save_weights
 from testing import tiny_flow
 
 HEADER = "epoch,bits_per_dim,val_bits_per_dim\n"
 LINES = ("0,5.0,5.5\n", "1,4.0,4.5\n", "2,3.0,4.6\n")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return commands.finished_run(tmp_path_factory)
 
 
 @pytest.fixture

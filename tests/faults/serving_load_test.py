@@ -18,8 +18,8 @@ from google.protobuf import text_format
 
 import serving_protos
 from batching_stand_in import Batching
-from export.cpp_session import CppSession
-from export.signatures import ServingFlow
+from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.runtime.cpp_session import CppSession
 from served_cases import encode_file
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 

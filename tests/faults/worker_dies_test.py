@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import commands
-from lcma_tf.workdir import Workdir
-from lcma_tf.workers import WorkerError, Workers
+from lcma_tf.distribute.workers import WorkerError, Workers
+from lcma_tf.experiment.workdir import Workdir
 from two_workers import SECONDS, Pair, assert_out_of_touch, rows
 
 # One flow layer, since four processes have to trace it.

@@ -1,0 +1,244 @@
+"""Flags to configs: the only module that knows absl flags, used by the mains alone.
+
+A flag is a field of a config: same name, same default, same meaning (see the config's docstring).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+from absl import flags
+
+from lcma_tf.config import MAX_SEED, RESAMPLERS, FlowConfig, TrainConfig, require
+from lcma_tf.factorization import SPLIT_RULES
+from lcma_tf.files.paths import expanded
+from lcma_tf.study.config import COMPARED_RULES, StudyConfig
+
+__all__ = [
+    "FLAGS",
+    "check_flow_flags",
+    "define_ablation_flags",
+    "define_evaluate_flags",
+    "define_export_flags",
+    "define_sample_flags",
+    "define_train_flags",
+    "flow_config",
+    "image_options",
+    "runtime_options",
+    "study_config",
+    "train_config",
+]
+
+FLAGS = flags.FLAGS
+
+_HELP = {
+    "flow": "kind of flow",
+    "num_scales": "number of flow layers K, the last included; K - 1 splits",
+    "base_dim": "width of the first level's conditioners, doubled at each level",
+    "num_residual_blocks": "residual blocks of every conditioner",
+    "alpha": "logit bound of the pixel transform",
+    "pixel_transform": "keep pixels away from both ends of the logit or from one",
+    "batch_norm_moments": "in-flow batch norm over the changed half or over all positions",
+    "weight_scale_l2": "L2 coefficient on the weight-norm magnitudes, in nats per image",
+    "mixed_precision": "train with bfloat16 inside the conditioners; all else stays float32",
+    "dataset": "photo_patches, npz:PATH, image_folder:PATH, cifar10, downsampled_imagenet/32x32, "
+    "imagenet_resized/32x32, celeb_a, mnist, fashion_mnist or another TensorFlow Datasets name",
+    "data_dir": "where the data set's archives are, or TensorFlow Datasets prepares it",
+    "image_size": "side to which pictures are cropped and resized",
+    "resampler": "how celeb_a is resized: to 8 bits, or as the RealNVP program did, to real numbers",
+    "skip_bad_images": "leave out the files of an image_folder that cannot be decoded, and say which",
+    "pad_to": "side to which images are padded with zeros; bits/dim are those of the pixels inside",
+    "split_rule": "which dimensions go on at each scale",
+    "factorization_path": "a saved factorization to use instead of pretraining",
+    "train_steps": "optimizer steps of the training",
+    "pretrain_steps": "optimizer steps of the pretraining; default: as many as train_steps",
+    "batch_size": "images a step, over all devices",
+    "learning_rate": "of Adam",
+    "learning_rate_schedule": "constant, or decaying to zero along a cosine",
+    "warmup_steps": "linear warm-up before the schedule",
+    "clip_norm": "global norm at which gradients of nats per image are clipped",
+    "flip": "mirror training images at random",
+    "steps_per_epoch": "steps between validations and checkpoints",
+    "seed": "order of the data, noise, initial weights, the random rule",
+}
+_PATHS = ("data_dir", "factorization_path")
+_CHOICES = {
+    "flow": ("realnvp",),
+    "pixel_transform": ("two_sided", "one_sided"),
+    "batch_norm_moments": ("changed", "all"),
+    "resampler": RESAMPLERS,
+    "split_rule": SPLIT_RULES,
+    "learning_rate_schedule": ("constant", "cosine"),
+}
+
+
+def define_train_flags() -> None:
+    """The flags of `lcma_tf.train`."""
+    _define_path("workdir", None, "folder of the run: made, or gone on with", required=True)
+    for config in (FlowConfig, TrainConfig):
+        for field in dataclasses.fields(config):
+            if field.name in _HELP and field.name not in FLAGS:
+                _define(field)
+    flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
+    flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
+    flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
+    flags.DEFINE_bool("rematerialize", False, "train in less memory, with longer steps")
+    _show_in_help()
+
+
+def define_ablation_flags() -> None:
+    """The flags of `lcma_tf.ablation`: those of `lcma_tf.train`, and what is compared."""
+    define_train_flags()
+    FLAGS["workdir"].help = "folder of the study: made, gone on with, or added to"
+    for name, many in (("split_rule", "split_rules"), ("seed", "seeds")):
+        FLAGS[name].help = f"not read: a study has --{many}"  # The flag files of runs have it.
+    default = StudyConfig()
+    rules, seeds = default.split_rules, map(str, default.seeds)
+    flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(COMPARED_RULES)}")
+    flags.DEFINE_list("seeds", list(seeds), "each rule is run with each; at least two for a test")
+    flags.DEFINE_bool(
+        "equal_compute",
+        default.equal_compute,
+        "also run the rules without a pretraining for train_steps + pretrain_steps",
+    )
+    _show_in_help()
+
+
+def define_evaluate_flags() -> None:
+    """The flags of `lcma_tf.evaluate`."""
+    _define_path("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "images to score")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
+    flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
+    _define_seed("of the dequantization noise; default: the run's", default=None)
+    _define_images()
+    _show_in_help()
+
+
+def define_sample_flags() -> None:
+    """The flags of `lcma_tf.sample`."""
+    _define_path("workdir", None, "folder of a finished run", required=True)
+    _define_path("output", None, "the PNG file; default: drawn.png in the workdir")
+    flags.DEFINE_enum(
+        "kind",
+        "grid",
+        ("grid", "temperatures", "interpolation"),
+        "a grid of samples, rows at several temperatures, or paths between test images",
+    )
+    flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
+    flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
+    flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
+    _define_images()
+    _define_seed("of the samples, or of the choice of test images")
+    _show_in_help()
+
+
+def define_export_flags() -> None:
+    """The flags of `export.export_saved_model`."""
+    _define_path("workdir", None, "folder of a finished run", required=True)
+    _define_path("export_dir", None, "base path of the served model", required=True)
+    _define_seed("of the dequantization noise of scores")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score; each costs a pass")
+    flags.DEFINE_integer("max_batch_size", 64, "rows of a request, or of requests merged")
+    flags.DEFINE_string("jpeg_method", None, "how JPEG is decoded; default: as the run's data was")
+    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
+    _show_in_help()
+
+
+def flow_config(**of_images: Any) -> FlowConfig:
+    """The flow that the flags describe, for such images (`ImageData.flow_options`)."""
+    return FlowConfig(**of_images, **_values(FlowConfig))
+
+
+def check_flow_flags() -> None:
+    """Raises `ConfigError` at a flow flag that no images would suit, before there are any."""
+    FlowConfig(**{**_values(FlowConfig), "num_scales": min(FLAGS.num_scales, 1)})
+
+
+def train_config() -> TrainConfig:
+    """The run that the flags describe, its paths from the root."""
+    return TrainConfig(**_values(TrainConfig)).with_absolute_paths()
+
+
+def study_config() -> StudyConfig:
+    """The study that the flags describe."""
+    seeds = []
+    for text in FLAGS.seeds:
+        require(text.isascii() and text.isdigit(), "seeds", "whole numbers", text)
+        seeds.append(int(text))
+    return StudyConfig(tuple(FLAGS.split_rules), tuple(seeds), FLAGS.equal_compute)
+
+
+def runtime_options() -> dict[str, Any]:
+    """The values of the flags for `lcma_tf.distribute.strategy.RuntimeConfig`, by name."""
+    names = ("num_devices", "steps_per_execution", "jit_compile", "rematerialize")
+    return {name: FLAGS[name].value for name in names}
+
+
+def _values(config: type) -> dict[str, Any]:
+    return {
+        field.name: FLAGS[field.name].value
+        for field in dataclasses.fields(config)
+        if field.name in _HELP
+    }
+
+
+def image_options() -> dict[str, Any]:
+    """The values of the flags for `lcma_tf.experiment.run_images.load_images`, by name."""
+    dataset = FLAGS.dataset
+    require(dataset != "", "dataset", "the name of a data set", dataset)
+    return {
+        "dataset": dataset,
+        "data_dir": FLAGS.data_dir,
+        "skip_bad_images": FLAGS.skip_bad_images,
+    }
+
+
+def _define_images() -> None:
+    flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
+    _define_path("data_dir", None, "where it is; default: the run's")
+    flags.DEFINE_bool("skip_bad_images", None, f"{_HELP['skip_bad_images']}; default: as the run")
+
+
+def _define_seed(text: str, default: int | None = 0) -> None:
+    flags.DEFINE_integer("seed", default, text, lower_bound=0, upper_bound=MAX_SEED)
+
+
+class _PathParser(flags.ArgumentParser):
+    """A path whose `~` is the home folder: a shell leaves that of `--workdir=~/runs` alone."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        return expanded(argument)
+
+
+def _define_path(name: str, default: str | None, text: str, **options: Any) -> None:
+    flags.DEFINE(
+        _PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
+    )
+
+
+def _show_in_help() -> None:
+    """Makes `--help` of the program list these flags: absl lists those of the main file alone."""
+    for flag in FLAGS.flags_by_module_dict().get(__name__, ()):
+        FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _define(field: dataclasses.Field) -> None:
+    name, text = field.name, _HELP[field.name]
+    default: Any = field.default
+    if name in _CHOICES:
+        flags.DEFINE_enum(name, default, _CHOICES[name], text)
+    elif isinstance(default, bool):
+        flags.DEFINE_bool(name, default, text)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, text)
+    elif isinstance(default, int) or "int" in str(field.type):
+        flags.DEFINE_integer(name, default, text)
+    elif name in _PATHS:
+        _define_path(name, default, text)
+    else:
+        flags.DEFINE_string(name, default, text)

@@ -1,0 +1,101 @@
+"""The image files below folders: nothing left out in silence, and no folder read twice.
+
+Links to folders are followed, after all real folders: a file keeps the name that it has without them,
+and a link back up, or a second one to the same place, adds nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lcma_tf.data.image_data import DataError
+from lcma_tf.files.paths import printable
+
+__all__ = ["SUFFIXES", "walk"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def walk(name: str, folders: Sequence[Path], above: Path | None = None) -> list[list[Path]]:
+    """For each folder the files with a suffix of `SUFFIXES` below it, in order of their relative names.
+
+    Whatever has the suffix and is no folder is listed, links that lead nowhere too: reading it fails.
+
+    Args:
+        name: of the data set, opens error messages.
+        folders: real folders below each are read; then links, but for what was read before.
+        above: a folder that is not read where a link leads to it.
+
+    Raises:
+        DataError: a folder that cannot be read, or a link without a suffix that leads nowhere.
+    """
+    entered = set() if above is None else {_identity(name, above)}
+    found = []
+    for folder in folders:
+        of_folder = set()  # Folders that the user names are read whatever the others hold.
+        found.append(_files_below(name, folder, of_folder))
+        entered |= of_folder
+    pending = [(files, link) for files, links in found for link in links]
+    while pending:
+        deeper = []
+        for files, link in pending:
+            below, links = _files_below(name, link, entered)
+            files.extend(below)
+            deeper.extend((files, further) for further in links)
+        pending = deeper
+    return [
+        sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+        for folder, (files, _) in zip(folders, found, strict=True)
+    ]
+
+
+def _files_below(
+    name: str, top: Path, entered: set[tuple[int, int]]
+) -> tuple[list[Path], list[Path]]:
+    """Image files, and links to folders, in `top` and in the real folders below it.
+
+    What is in `entered` already is left out; what is read is added.
+    """
+    files, links, left = [], [], [top]
+    while left:
+        folder = left.pop()
+        identity = _identity(name, folder)
+        if identity in entered:
+            continue
+        entered.add(identity)
+        for entry in _entries(name, folder):
+            path = folder / entry.name
+            with _reading(name, path):
+                is_folder = entry.is_dir()
+                if not is_folder and entry.is_symlink() and not path.suffix:
+                    os.stat(path)  # It may have been to a folder of images: it must not be missed.
+            if is_folder:
+                (links if entry.is_symlink() else left).append(path)
+            elif path.suffix.lower() in SUFFIXES:
+                files.append(path)
+    return files, sorted(links)
+
+
+def _entries(name: str, folder: Path) -> list[os.DirEntry]:
+    with _reading(name, folder), os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _identity(name: str, folder: Path) -> tuple[int, int]:
+    with _reading(name, folder):
+        found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _reading(name: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{name}: every folder and link below it must be readable; {printable(path)} is not: "
+            f"{error.strerror}"
+        ) from error

@@ -1,0 +1,85 @@
+"""Images from one `.npz` file with the arrays `train`, `validation` and `test`.
+
+Nothing in the file is unpickled, so a file from a stranger cannot run code.
+"""
+
+import os
+import zipfile
+
+import numpy as np
+
+from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+from lcma_tf.files.npz import read_array
+from lcma_tf.files.paths import printable
+
+_MAGIC = np.lib.format.MAGIC_PREFIX  # Of one array by itself.
+
+
+def load_npz(path: str, data_dir: str | None = None, image_size: int | None = None) -> ImageData:
+    """Reads uint8 `[N, H, W, C]` splits; arrays of other names are left alone.
+
+    Args:
+        path: the file; `~` is expanded.
+        data_dir: not used, the path says it all.
+        image_size: if given, the images must be of this height and width already.
+
+    Raises:
+        DataError: no such file, not an archive, a split missing, torn or pickled, or arrays that
+            `ImageData` refuses.
+    """
+    del data_dir
+    name = printable(f"npz:{path}")
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        place = printable(os.path.abspath(path))
+        raise DataError(f"{name}: must name an existing .npz file; there is no file {place!r}")
+    # NumPy, zipfile and zlib have no error in common, here and below.
+    try:
+        with open(path, "rb") as file:
+            is_single = file.read(len(_MAGIC)) == _MAGIC
+        archive = None if is_single else zipfile.ZipFile(path)
+    except Exception as error:
+        raise DataError(
+            f"{name}: must be a whole .npz archive; opening it failed: {error}"
+        ) from error
+    if archive is None:
+        raise DataError(f"{name}: must be an .npz archive of named arrays; got a single array")
+    with archive:
+        found = {member.removesuffix(".npy"): member for member in archive.namelist()}
+        missing = [split for split in SPLITS if split not in found]
+        if missing:
+            raise DataError(
+                f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
+                f"found {', '.join(found) or 'none'}"
+            )
+        train, validation, test = (
+            _read_split(archive, name, split, found[split]) for split in SPLITS
+        )
+    data = ImageData(name, train, validation, test)
+    if image_size is not None and data.image_shape[:2] != (image_size, image_size):
+        raise DataError(
+            f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "
+            f"taken as they are; got {list(data.image_shape)}"
+        )
+    return data
+
+
+def _read_split(archive: zipfile.ZipFile, name: str, split: str, member: str) -> np.ndarray:
+    try:
+        images = read_array(archive, member)
+    except Exception as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{name}: `{split}` must be a plain uint8 array; got pickled Python objects, "
+                "which are not loaded"
+            ) from error
+        raise DataError(
+            f"{name}: `{split}` must be readable; reading it failed: {error}"
+        ) from error
+    # Floats are mostly pixels on another scale; `ImageData` has them from recipes of its own only.
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"{name}: `{split}` must be a uint8 array of shape [N, H, W, C]; got {images.dtype} "
+            f"{list(images.shape)}"
+        )
+    return images

@@ -1,0 +1,137 @@
+"""From a TFDS builder to arrays: preparing a set once, and reading its splits.
+
+TFDS is imported inside the functions only: it costs start-up time that an `.npz` user need not pay.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from lcma_tf.data.image_data import DataError
+from lcma_tf.data.resize import center_square_pixels
+from lcma_tf.data.sources import local_files
+
+_BATCH = 256
+
+
+def prepare(builder, name: str, data_dir: str | None, advice: str | None = None) -> None:
+    """Downloads and prepares what `builder` describes, unless that was done before.
+
+    Args:
+        builder: of TFDS.
+        name: opens the error message.
+        data_dir: as the user gave it.
+        advice: how the set can be had otherwise; None = by TFDS' folder for manual downloads.
+
+    Raises:
+        DataError: preparing failed; the message names the cause and the way by hand.
+    """
+    if builder.is_prepared():
+        return
+    try:
+        builder.download_and_prepare()
+    except DataError:
+        raise
+    # ConnectionError, AssertionError, NonMatchingChecksumError, DownloadError, or whatever one of
+    # TFDS' hundreds of builders raises: the cure is the same for all.
+    except Exception as error:
+        root = local_files.data_root(data_dir)
+        manual = os.path.join(root, "downloads", "manual")
+        by_hand = f"put the original archive, under its own file name, into {manual} and try again"
+        raise DataError(
+            f"{name}: must be prepared in {root} or be downloadable; TFDS tried both and failed "
+            f"({type(error).__name__}: {first_line(error)}); {advice or by_hand}"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message: TFDS appends lists of every set it knows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else "no reason given"
+
+
+def read_splits(
+    builder,
+    name: str,
+    image_size: int | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Those of train, validation and test that the set declares; arguments as `read_split`.
+
+    Raises:
+        DataError: no uint8 feature `image`, no split `train`, or images of several sizes.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    image = dict(features.items()).get("image")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise DataError(f"{name}: must have a uint8 feature `image`; its features are {features}")
+    # A builder under `tfds.testing.mock_data` declares no splits and serves any.
+    declared = set(builder.info.splits) or {"train", "test"}
+    if "train" not in declared:
+        raise DataError(f"{name}: must have a split `train`; it has {', '.join(sorted(declared))}")
+    wanted = [split for split in ("train", "validation", "test") if split in declared]
+    return {split: read_split(builder, name, split, image_size, transform) for split in wanted}
+
+
+def read_split(
+    builder,
+    name: str,
+    split: str,
+    image_size: int | None = None,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
+    """The feature `image` of every example of `split`: `[N, H, W, C]`, uint8 if not transformed.
+
+    Args:
+        builder: of TFDS, prepared.
+        name: opens the error message.
+        split: one that the builder has.
+        image_size: size to which each image is cropped and resized; None = all are of one size.
+        transform: function from an image uint8 `[h, w, C]` to what is kept of it, in place of
+            cropping and resizing to `image_size`.
+
+    Raises:
+        DataError: images of several sizes, or files that are torn or missing.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    if transform is None and image_size is not None:
+        transform = functools.partial(center_square_pixels, size=image_size)
+    only_images = tfds.decode.PartialDecoding({"image": True})
+    with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
+        images = builder.as_dataset(split=split, decoders=only_images).map(lambda x: x["image"])
+        count = int(images.cardinality())
+        if transform is not None:
+            one_by_one = images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+            return _collect((transform(image)[None] for image in one_by_one), count)
+        # Some sets declare [None, None, 3] although all their images are of one size.
+        shape = next(iter(images.take(1).as_numpy_iterator()), np.zeros((0, 0, 3))).shape
+        batches = images.map(lambda image: tf.ensure_shape(image, shape)).batch(_BATCH)
+        try:
+            return _collect(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator(), count)
+        except tf.errors.InvalidArgumentError as error:
+            if "not compatible with expected shape" not in str(error):
+                raise  # A picture that cannot be decoded.
+            raise DataError(
+                f"{name}: images of `{split}` must be of one size unless `image_size` is given; "
+                f"the first is {list(shape)}, another is not"
+            ) from error
+
+
+def _collect(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """All batches as one array; `count` images if that is known (else negative)."""
+    if count < 0:
+        return np.concatenate(list(batches) or [np.zeros((0, 0, 0, 3), np.uint8)])
+    # Filled in place: ImageNet at 64x64 is 16 GB and should not be held twice.
+    images, filled = np.zeros((count, 0, 0, 3), np.uint8), 0
+    for batch in batches:
+        if filled == 0:
+            images = np.empty((count, *batch.shape[1:]), batch.dtype)
+        images[filled : filled + len(batch)] = batch
+        filled += len(batch)
+    return images  # Full: TFDS asserts the count that it declares.

@@ -1,0 +1,1 @@
+"""Several devices and several workers: the strategy, what workers share, the pieces of a batch."""

@@ -1,0 +1,1 @@
+"""A run from data to pictures: its phases, its folder, its scores."""

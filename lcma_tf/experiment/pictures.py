@@ -1,0 +1,98 @@
+"""The pictures that a finished run leaves in its workdir."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lcma_tf import plots
+from lcma_tf.data import ImageData
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.factorization import Factorization
+from lcma_tf.factorization.order import gather_kept
+from lcma_tf.files.saving import written_whole
+from lcma_tf.model.density import ImageDensity
+from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.history import read_history
+
+__all__ = ["LAST", "draw_run"]
+
+LAST = "training.png"  # Drawn last: where it is, the others are.
+
+_NUM_SAMPLES = 64
+_NUM_PATHS = 6
+
+
+def draw_run(
+    flow: ImageDensity,
+    factorization: Factorization,
+    data: ImageData,
+    workdir: Workdir,
+    metrics: dict[str, Any],
+) -> None:
+    """Draws samples, interpolation, reconstruction, factorization and training curves."""
+    if data.image_shape[-1] in (1, 3):  # What a picture file can show.
+        _draw_images(flow, data.test, workdir, metrics["seed"])
+    _draw_factorization(factorization, workdir)
+    curves = {
+        name: _curves(workdir, name)
+        for name in ("pretrain", "train")
+        if read_history(workdir.phase(name) / "history.csv")
+    }
+    references = {
+        f"{codec.upper()} on the test images": metrics[f"{codec}_bits_per_dim"]
+        for codec in ("png", "webp")
+        if metrics[f"{codec}_bits_per_dim"] is not None
+    }
+    _save(plots.save_training_curves, workdir, LAST, curves, references)
+
+
+def _save(save: Callable[..., None], workdir: Workdir, name: str, *content: Any) -> None:
+    with written_whole(workdir.path / name) as temporary:
+        save(temporary, *content)
+
+
+def _draw_images(flow: ImageDensity, images: np.ndarray, workdir: Workdir, seed: int) -> None:
+    count = min(_NUM_SAMPLES, len(images))
+    samples = flow.sample(count, seed).numpy()
+    _save(plots.save_samples, workdir, "samples.png", samples, _in_8_bits(images[:count]))
+    order = np.random.default_rng(seed).permutation(len(images))
+    paths = min(_NUM_PATHS, len(order) // 2)
+    if paths:
+        starts, ends = images[order[:paths]], images[order[-paths:]]
+        between = flow.interpolate(starts, ends, steps=9).numpy()
+        _save(plots.save_interpolation, workdir, "interpolation.png", between)
+    originals = images[order[:10]]
+    reconstructions = flow.decode(flow.encode(originals)).numpy()
+    pairs = _in_8_bits(originals), reconstructions
+    _save(plots.save_reconstruction, workdir, "reconstruction.png", *pairs)
+
+
+def _in_8_bits(images: np.ndarray) -> np.ndarray:
+    """Pictures to look at: real-valued pixels become the nearest of the 256 levels."""
+    return images if images.dtype == np.uint8 else np.rint(images).astype(np.uint8)
+
+
+def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
+    masks = factorization.masks
+    contributions: list[np.ndarray | None] = [None] * len(masks)
+    if workdir.contributions.exists():
+        layers = load_contributions(workdir.contributions)
+        for scale in range(len(masks)):
+            layer = layers[scale]
+            for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
+                layer = gather_kept(layer, mask)
+            contributions[scale] = layer
+    drawn = contributions, masks, factorization.exit_scale()
+    _save(plots.save_factorization, workdir, "factorization.png", *drawn)
+
+
+def _curves(workdir: Workdir, phase: str) -> dict[str, np.ndarray]:
+    rows = read_history(workdir.phase(phase) / "history.csv")
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    _, config = workdir.read_configs()
+    steps = config.pretrain_steps if phase == "pretrain" else config.train_steps
+    per_epoch = min(config.steps_per_epoch, steps)
+    return {"step": np.minimum((columns["epoch"] + 1) * per_epoch, steps), **columns}

@@ -1,0 +1,212 @@
+"""The folder of a run: what lies where, and whose it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lcma_tf.config import FlowConfig, TrainConfig
+from lcma_tf.data.fingerprint import differences
+from lcma_tf.files.folder_lock import folder_lock
+from lcma_tf.files.paths import expanded, kind_of_dataset
+from lcma_tf.files.saving import SaveError, unfinished, written_whole
+from lcma_tf.say import say
+
+__all__ = ["Workdir", "WorkdirError", "write_json"]
+
+# Where data lie does not change what comes out.
+_NOT_COMPARED = ("data_dir",)
+_FINGERPRINT = "images"  # Beside the configs in their file.
+
+
+class WorkdirError(ValueError):
+    """A folder that is not, or not yet, the run that was asked for."""
+
+
+class Workdir:
+    """Paths of one run. Nothing is made before `locked` or `claim`.
+
+    Args:
+        path: the folder; `~` is expanded.
+
+    Raises:
+        WorkdirError: `path` is empty.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        if not os.fspath(path):
+            raise WorkdirError("`workdir` must be the path of a folder; got ''.")
+        self.path = pathlib.Path(expanded(os.fspath(path)))
+        self.config = self.path / "config.json"
+        self.contributions = self.path / "contributions.npz"
+        self.factorization = self.path / "factorization.npz"
+        self.metrics = self.path / "metrics.json"
+        self.model = self.path / "model.keras"
+        self._lock = self.path / "lock"
+
+    def phase(self, name: str) -> pathlib.Path:
+        """The folder of the backups, logs and history of `pretrain` or `train`."""
+        return self.path / name
+
+    def check(
+        self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
+    ) -> None:
+        """Raises `WorkdirError` if the folder belongs to anything but a run of these configs and images.
+
+        Paths count by the place that they lead to; that of the data does not count at all where the
+        images themselves can be compared.
+
+        Args:
+            fingerprint: `ImageData.fingerprint`; None = images are not compared.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
+        if not self.config.exists():
+            # A kill while the claim was written leaves a folder that is as good as empty.
+            torn = (unfinished(self.config).name, self._lock.name)
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in torn)
+            if others:
+                raise WorkdirError(
+                    "`workdir` must be new, empty or a run's; got "
+                    f"{str(self.path)!r} with {', '.join(others[:3])} and no {self.config.name}."
+                )
+            return
+        ours, theirs = _flat(flow, train), _flat(*self.read_configs())
+        known = self.read_fingerprint()
+        if fingerprint is not None and known is not None:
+            for values in (ours, theirs):
+                values["dataset"] = kind_of_dataset(values["dataset"])
+        differing = [
+            f"{name}={theirs.get(name)!r} there and {ours.get(name)!r} now"
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]
+        if differing:
+            raise WorkdirError(
+                f"`workdir` must be new or of the same config; {str(self.path)!r} has "
+                f"{'; '.join(differing)}."
+            )
+        if fingerprint is not None and known is not None and known != fingerprint:
+            found = "; ".join(differences(known, fingerprint))
+            raise WorkdirError(
+                "`dataset` must hold the images that the run was begun with, or `workdir` be new; "
+                f"{str(self.path)!r} was begun with others: {found}."
+            )
+
+    def claim(
+        self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder and writes into it what the run is; paths are made absolute.
+
+        A run of an earlier version, which knows no `fingerprint`, is given this one.
+
+        Raises:
+            WorkdirError: the folder cannot be made.
+            SaveError: the configs cannot be written.
+        """
+        with self._writable():
+            self.path.mkdir(parents=True, exist_ok=True)
+            is_new = not self.config.exists()
+            if is_new:
+                train = train.with_absolute_paths()
+                values = {"flow": flow.to_dict(), "train": train.to_dict()}
+            else:
+                values = json.loads(self.config.read_text())
+            if fingerprint is not None and _FINGERPRINT not in values:
+                values[_FINGERPRINT] = dict(fingerprint)
+                is_new = True
+            if is_new:
+                write_json(self.config, values)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and keeps other processes out until the block, or this process, ends.
+
+        A file system without locks keeps nobody out; a line says so.
+
+        Raises:
+            WorkdirError: another run is at work in it, or the file system refuses.
+        """
+        with contextlib.ExitStack() as held:
+            with self._writable():
+                self.path.mkdir(parents=True, exist_ok=True)
+                try:
+                    is_held = held.enter_context(folder_lock(self._lock))
+                except BlockingIOError as error:
+                    raise WorkdirError(
+                        "`workdir` must not be in use by another process; "
+                        f"got {str(self.path)!r}, where one is at work."
+                    ) from error
+            if not is_held:
+                say(
+                    f"warning: no locks on the file system of {str(self.path)!r}: run nothing else in it"
+                )
+            yield
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except SaveError:
+            raise
+        except OSError as error:
+            raise WorkdirError(
+                "`workdir` must be a folder that can be made and written to; "
+                f"got {str(self.path)!r}: {error.strerror or error}."
+            ) from error
+
+    def read_configs(self) -> tuple[FlowConfig, TrainConfig]:
+        """The configs that the run was started with.
+
+        Raises:
+            WorkdirError: there are none, or they cannot be read.
+        """
+        try:
+            values = json.loads(self.config.read_text())
+            return FlowConfig.from_dict(values["flow"]), TrainConfig.from_dict(values["train"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkdirError(
+                f"`workdir` must be a run's, with a readable {self.config.name}; "
+                f"got {str(self.path)!r}: {error}"
+            ) from error
+
+    def read_fingerprint(self) -> dict[str, Any] | None:
+        """`ImageData.fingerprint` of the images that the run was begun with; None = it is not known.
+
+        Raises:
+            WorkdirError: there is no run, or it cannot be read.
+        """
+        self.read_configs()
+        return json.loads(self.config.read_text()).get(_FINGERPRINT)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """What the run wrote when it was evaluated; empty before that.
+
+        Raises:
+            WorkdirError: it cannot be read.
+        """
+        try:
+            return json.loads(self.metrics.read_text()) if self.metrics.exists() else {}
+        except (OSError, ValueError) as error:
+            raise WorkdirError(
+                f"`workdir` must have a readable {self.metrics.name}; got {str(self.path)!r}: {error}"
+            ) from error
+
+
+def write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
+    # Through JSON, so that a tuple equals the list it was written as.
+    train = train.with_absolute_paths()
+    both = json.loads(json.dumps({**flow.to_dict(), **train.to_dict()}))
+    return {name: value for name, value in both.items() if name not in _NOT_COMPARED}

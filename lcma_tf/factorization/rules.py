@@ -1,0 +1,62 @@
+"""The split rules: from a scale's contributions to which half of its dimensions goes on.
+
+Each is one small function of (contribution, shape, rng), and one line in the table `RULES`. NumPy
+only. A new rule needs nothing else: flags, validation, tests and pictures run over the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lcma_tf.factorization.masks import checkerboard
+from lcma_tf.factorization.order import blocks
+
+__all__ = ["RULES", "SPLIT_RULES", "Rule"]
+
+# One rule: (contribution or None, shape, rng) -> bool mask of that shape, half of it True.
+Rule = Callable[[np.ndarray | None, tuple[int, ...], np.random.Generator], np.ndarray]
+
+
+def _two_highest_of_each_block(score: np.ndarray) -> np.ndarray:
+    """True for the two highest of each 2x2 block and channel; ties go to the earlier in raster order."""
+    height, width, channels = score.shape
+    in_blocks = blocks(score)
+    order = np.argsort(-in_blocks, axis=-1, kind="stable")
+    kept = np.zeros(in_blocks.shape, bool)
+    np.put_along_axis(kept, order[..., :2], True, axis=-1)
+    kept = kept.reshape(height // 2, width // 2, channels, 2, 2)
+    return kept.transpose(0, 3, 1, 4, 2).reshape(height, width, channels)
+
+
+def _lcma(contribution, shape, rng):
+    """High contributors go on, low ones exit: the paper's rule (max- and min-pooling, Figure 1)."""
+    return _two_highest_of_each_block(contribution)
+
+
+def _lcma_reversed(contribution, shape, rng):
+    """High contributors exit: the paper's second ablation."""
+    return _two_highest_of_each_block(-contribution)
+
+
+def _random(contribution, shape, rng):
+    """Half of all dimensions, with no regard to place: the paper's fixed random permutation."""
+    kept = np.zeros(int(np.prod(shape)), bool)
+    kept[rng.permutation(kept.size)[: kept.size // 2]] = True
+    return kept.reshape(shape)
+
+
+def _realnvp(contribution, shape, rng):
+    """The diagonal (0,0), (1,1) of each 2x2 block goes on: the static rule of Dinh et al. 2016."""
+    return checkerboard(shape, keep_even=True)
+
+
+RULES: dict[str, tuple[Rule | None, bool]] = {  # name: (rule, does it read contributions?)
+    "lcma": (_lcma, True),
+    "lcma_reversed": (_lcma_reversed, True),
+    "random": (_random, False),
+    "realnvp": (_realnvp, False),
+    "none": (None, False),  # Nothing exits: the pretraining network.
+}
+SPLIT_RULES = tuple(RULES)

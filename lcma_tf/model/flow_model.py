@@ -1,0 +1,283 @@
+"""`FlowModel`: one trained object that is a Keras model and a TFP distribution."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lcma_tf.config import ConfigError, FlowConfig
+from lcma_tf.factorization import Factorization
+from lcma_tf.files.paths import expanded
+from lcma_tf.flows import build_flow
+from lcma_tf.model.bits_per_dim import BitsPerDim
+from lcma_tf.model.density import SCORE, TRAIN, ImageDensity
+from lcma_tf.model.frozen_flow import FrozenFlow
+from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
+
+__all__ = ["MODEL_FILE", "FlowModel", "ModelFileError", "load", "load_weights"]
+
+MODEL_FILE = "model.keras"
+_NO_SAVED_MODEL = (
+    "A flow must be exported by `export.export_saved_model`, which makes a SavedModel with the "
+    "signatures that are served; got a `FlowModel`, whose layers a SavedModel cannot run."
+)
+
+
+@keras.saving.register_keras_serializable("lcma_tf")
+class FlowModel(ImageDensity, keras.Model):
+    """An exact-likelihood image model: a flow, its pixel transform and a standard normal base.
+
+    As a Keras model it is compiled with `NegativeLogLikelihood`, fitted on batches of uint8 images (no
+    labels), saved and loaded whole. As a TFP citizen it offers `distribution`. All variables belong to
+    the model; the bijector sees the same ones.
+
+    Scores, samples and latents: the methods of `ImageDensity`.
+
+    Args:
+        config: what the flow is.
+        factorization: what leaves it where; None = nothing does (rule `none`).
+        dtype: `float32` or `float64`; None = `float32`, whatever `keras.config.floatx()` says.
+        rematerialize: training keeps no activations inside the conditioners but computes them anew in
+            the backward pass: less memory, longer steps, the same gradients. Not saved.
+
+    Raises:
+        ConfigError: `config.mixed_precision` with another `dtype`.
+        FactorizationError: `factorization` was made for another shape or number of scales.
+
+    Example:
+        model = lcma_tf.FlowModel(lcma_tf.FlowConfig(base_dim=16), factorization)
+        model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=100.0),
+                      loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
+        model.fit(images, batch_size=64)
+        model.bits_per_dim(images[:8])
+    """
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        factorization: Factorization | None = None,
+        dtype: str | None = None,
+        name: str = "flow_model",
+        rematerialize: bool = False,
+    ):
+        dtype = dtype or "float32"
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"`dtype` must be 'float32' or 'float64'; got {dtype!r}.")
+        _check_mixed_precision(config.mixed_precision, dtype)
+        super().__init__(name=name, dtype=dtype)
+        self.factorization = factorization or Factorization("none", config.image_shape)
+        flow = build_flow(config, self.factorization, dtype, rematerialize=rematerialize)
+        self.networks = flow.networks
+        self.set_flow(config, flow.bijector, dtype)
+        layers = [f"layer_{layer}" for layer in range(1, config.num_scales + 1)]
+        self.part_names = ("latent", *layers, "pixel")
+        self.breakdown = BitsPerDim(self.part_names, config.num_dimensions)
+        # How often it was called to train, which the noise of the next time depends on. Saved with the
+        # weights, so that a program that goes on draws what it would have drawn.
+        self.training_calls = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="training_calls",
+        )
+        self.built = True
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are trained; moving moments and the optimizer's state are not counted."""
+        return sum(math.prod(variable.shape) for variable in self.trainable_variables)
+
+    def frozen(self, mixed_precision: bool = False, batch_invariant: bool = False) -> FrozenFlow:
+        """A faster copy to score and sample with: a snapshot, the weights of now folded.
+
+        Args:
+            mixed_precision: bfloat16 inside the conditioners, for a model of float32: see `FrozenFlow`.
+            batch_invariant: one image at a time, so that a score has the same bits in every batch.
+        """
+        dtype = self.compute_dtype
+        _check_mixed_precision(mixed_precision, dtype)
+        return FrozenFlow(
+            self.config, self.factorization, dtype, self.networks, mixed_precision, batch_invariant
+        )
+
+    # What Keras calls.
+
+    def compile(self, *args, **kwargs):
+        """As `keras.Model.compile`; the loss and its mean are of the type of the model.
+
+        Keras makes them of its `floatx`, which does not add up with the model's own terms, and of which
+        the 16-bit ones end below the nats of an image.
+        """
+        with _floatx(self.compute_dtype):
+            super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        # Keras does not call a `compile` that is not its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, images, training=False):
+        """Returns the parts of `log p(images)`, nats `[N, K + 2]`: see `part_names`. They add up to it.
+
+        With `training=True` batch norms use and move batch moments, and the dequantization noise is
+        that of (config.seed, step), row by row of the global batch: the same on any number of replicas.
+        The step is the number of calls with `training=True` before this one, in a program of your own as
+        in `fit`. Otherwise the noise is that of seed 0, the same for every image.
+        """
+        images = self._checked_images(images)
+        noise = self._training_noise(images) if training else self._noise(SCORE, 0, 0)
+        if num_replicas() == 1:
+            return self.log_prob_parts(images, noise, training=training)
+        num_rows = tf.shape(images)[0]
+        options = {}
+        if training:
+            noise = at_least_one_row(noise)
+            options = {"training": True, "weight": tf.cast(num_rows > 0, self.compute_dtype)}
+        return self.log_prob_parts(at_least_one_row(images), noise, **options)[:num_rows]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # pyright: ignore[reportIncompatibleMethodOverride]
+        # A density model has no labels; Keras asks for some before it calls a loss.
+        y = y_pred if y is None else y
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self.breakdown.update_state(y_pred)
+        return super().compute_metrics(x, y_pred if y is None else y, y_pred, sample_weight)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Under several replicas Keras takes the first batch out of the data, so that training would
+        # begin with the second, and calls the model on its mean over the replicas, which is no uint8
+        # image. Everything but the optimizer is built already.
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def load_own_variables(self, store):
+        if not store.keys():  # Saved before calls were counted.
+            self.training_calls.assign(0)
+            return
+        super().load_own_variables(store)
+
+    def export(self, *args, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Refused, in a sentence that says what exports a flow."""
+        raise NotImplementedError(_NO_SAVED_MODEL)
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        # Asked by `tf.saved_model.save`, which would write a SavedModel without a signature that runs.
+        if save_type == "savedmodel":
+            raise NotImplementedError(_NO_SAVED_MODEL)
+        return super()._trackable_children(save_type, **kwargs)
+
+    def get_config(self):
+        return {
+            "config": self.config.to_dict(),
+            "factorization": self.factorization.to_dict(),
+            "dtype": self.compute_dtype,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(
+            FlowConfig.from_dict(config["config"]),
+            Factorization.from_dict(config["factorization"]),
+            config["dtype"],
+            config["name"],
+        )
+
+    def _training_noise(self, images) -> tf.Tensor:
+        calls = self.training_calls.value  # The tf.Variable.
+        step = tf.convert_to_tensor(calls)
+        if getattr(self, "optimizer", None) is not None:
+            # Ahead where weights were restored that were saved without the count.
+            step = tf.maximum(step, tf.cast(self.optimizer.iterations, step.dtype))
+        calls.assign(step + 1)
+        num_rows = tf.shape(images)[0]
+        all_rows, first = replica_rows(num_rows)
+        noise = self._noise(TRAIN, self.config.seed, step, rows=(all_rows,))
+        return noise[first : first + num_rows]
+
+
+@contextlib.contextmanager
+def _floatx(dtype: str):
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+
+
+def _check_mixed_precision(mixed_precision: bool, dtype: str) -> None:
+    if mixed_precision and dtype != "float32":
+        raise ConfigError(
+            f"`mixed_precision` must be False for a flow of another dtype than float32; got {dtype}."
+        )
+
+
+class ModelFileError(ValueError):
+    """A `.keras` file that is there, but damaged or of something else; the message names it."""
+
+
+def load(workdir: str | os.PathLike[str]) -> FlowModel:
+    """Loads the flow that a finished run left in `workdir`; a `.keras` file works too.
+
+    Args:
+        workdir: `~` is expanded.
+
+    Raises:
+        FileNotFoundError: there is none, or one that was cut short.
+        ModelFileError: it is damaged, or holds no flow.
+    """
+    path = expanded(os.fspath(workdir))
+    if os.path.isdir(path) or not path.endswith(".keras"):
+        path = os.path.join(path, MODEL_FILE)
+    if not zipfile.is_zipfile(path):
+        raise FileNotFoundError(
+            f"`workdir` must hold a finished run, with a whole {MODEL_FILE} in it; "
+            f"got {os.fspath(workdir)!r}."
+        )
+    with _reading(path):
+        model: Any = keras.models.load_model(path, compile=False)
+        if not isinstance(model, FlowModel):
+            raise ModelFileError(_told(path, f"it holds a {type(model).__name__}"))
+    return model
+
+
+def load_weights(model: FlowModel, path: str | os.PathLike[str]) -> None:
+    """Sets the weights of `model` to those in a `.keras` file of such a flow.
+
+    Raises:
+        ModelFileError: it is damaged, or of another flow.
+    """
+    with _reading(os.fspath(path)):
+        model.load_weights(path)
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Reads a `.keras` file by its checksums first: Keras does not get to the end of every part."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ModelFileError(_told(path, f"its part {damaged} is damaged"))
+        yield
+    except (ModelFileError, MemoryError):
+        raise
+    # zipfile, zlib, json, h5py and Keras have no error in common.
+    except Exception as error:
+        raise ModelFileError(_told(path, f"{type(error).__name__}: {error}")) from error
+
+
+def _told(path: str, what: str) -> str:
+    return f"The model {path!r} must be a whole file of a trained flow; {what}."

@@ -1,0 +1,21 @@
+"""Pictures: NumPy arrays in, one PNG file out. matplotlib is imported when the first one is drawn."""
+
+from lcma_tf.plots.curves import save_training_curves
+from lcma_tf.plots.factorization import save_factorization
+from lcma_tf.plots.images import (
+    save_image_grid,
+    save_interpolation,
+    save_reconstruction,
+    save_samples,
+    save_temperatures,
+)
+
+__all__ = [
+    "save_factorization",
+    "save_image_grid",
+    "save_interpolation",
+    "save_reconstruction",
+    "save_samples",
+    "save_temperatures",
+    "save_training_curves",
+]

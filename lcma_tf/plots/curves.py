@@ -1,0 +1,107 @@
+"""Training curves: bits/dim against the step, and the parts that sum to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lcma_tf.plots.figure import Path, new_figure, save_figure
+
+__all__ = ["save_training_curves"]
+
+Curves = Mapping[str, Mapping[str, np.ndarray]]
+
+LINE_STYLES = ("-", "--", ":", "-.")
+WARM_UP_SHARE = 0.05  # The first steps of a phase may leave the panel: they dwarf all others.
+
+
+def save_training_curves(
+    path: Path, curves: Curves, references: Mapping[str, float] | None = None
+) -> None:
+    """Draws bits/dim against the step and, where recorded, the parts that sum to it.
+
+    Args:
+        path: the PNG file to write.
+        curves: phase -> column -> array, one entry a record. Columns: `step`, `bits_per_dim`,
+            `val_bits_per_dim` (NaN where not measured), all in bits/dim; and optionally the parts
+            `latent`, `layer_1` ..., `pixel`.
+        references: horizontal lines by name, such as the bits/dim of PNG.
+    """
+    parts = _check_curves(curves)
+    figure = new_figure(12.0 if parts else 7.0, 4.6)
+    panels = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
+    _draw_totals(panels[0], curves, references or {})
+    if parts:
+        _draw_parts(panels[1], curves, parts)
+    save_figure(figure, path)
+
+
+def _check_curves(curves: Curves) -> list[str]:
+    """Refuses ragged or missing columns; returns the names of the recorded parts in order."""
+    if not curves:
+        raise ValueError("`curves` must hold at least one phase.")
+    layers: set[int] = set()
+    others: set[str] = set()
+    for phase, columns in curves.items():
+        missing = {"step", "bits_per_dim", "val_bits_per_dim"} - set(columns)
+        if missing:
+            raise ValueError(f"`curves[{phase!r}]` lacks the columns {sorted(missing)}.")
+        shapes = {name: np.shape(column) for name, column in columns.items()}
+        if len(set(shapes.values())) > 1 or len(shapes["step"]) != 1 or shapes["step"] == (0,):
+            raise ValueError(
+                f"`curves[{phase!r}]` must hold columns of one length, received shapes {shapes}."
+            )
+        layers |= {int(name[6:]) for name in columns if name.startswith("layer_")}
+        others |= {"latent", "pixel"} & set(columns)
+    parts = ["latent", *(f"layer_{layer}" for layer in sorted(layers)), "pixel"]
+    return [part for part in parts if part in others or part.startswith("layer_")]
+
+
+def _plot(axes: Any, columns: Mapping[str, np.ndarray], name: str, **style: Any) -> None:
+    """One column against the step, left out where it is not finite."""
+    step, value = np.asarray(columns["step"]), np.asarray(columns[name], dtype=float)
+    measured = np.isfinite(value)
+    axes.plot(step[measured], value[measured], **style)
+
+
+def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> None:
+    settled = list(references.values())
+    for index, (phase, columns) in enumerate(curves.items()):
+        color = f"C{index}"
+        _plot(axes, columns, "bits_per_dim", color=color, alpha=0.45, label=f"{phase}, training")
+        style: dict[str, Any] = {"color": color, "marker": "o", "markersize": 3}
+        _plot(axes, columns, "val_bits_per_dim", label=f"{phase}, validation", **style)
+        late = np.asarray(columns["step"]) >= WARM_UP_SHARE * np.max(columns["step"])
+        for name in ("bits_per_dim", "val_bits_per_dim"):
+            values = np.asarray(columns[name], dtype=float)[late]
+            settled += values[np.isfinite(values)].tolist()
+    for index, (name, value) in enumerate(references.items()):
+        label = f"{name}: {value:.3f}"
+        axes.axhline(value, color="0.3", linewidth=1, linestyle=LINE_STYLES[1 + index % 3])
+        axes.lines[-1].set_label(label)
+    axes.set_title("Bits per dimension")
+    if settled:
+        margin = 0.05 * (max(settled) - min(settled)) + 0.02
+        axes.set_ylim(min(settled) - margin, max(settled) + margin)
+        axes.set_title("Bits per dimension (the first steps may be cut off)")
+    axes.set(xlabel="step of the phase", ylabel="bits/dim")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _draw_parts(axes: Any, curves: Curves, parts: Sequence[str]) -> None:
+    """Colour says the part, line style the phase."""
+    for phase_index, (phase, columns) in enumerate(curves.items()):
+        linestyle = LINE_STYLES[phase_index % len(LINE_STYLES)]
+        for part_index, part in enumerate(parts):
+            if part in columns:
+                _plot(axes, columns, part, color=f"C{part_index}", linestyle=linestyle)
+        axes.plot([], [], color="black", linestyle=linestyle, label=phase)
+    for part_index, part in enumerate(parts):
+        axes.plot([], [], color=f"C{part_index}", label=part.replace("_", " "))
+    axes.set_title("Parts that sum to the bits per dimension")
+    axes.set(xlabel="step of the phase", ylabel="bits/dim")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.grid(alpha=0.3)

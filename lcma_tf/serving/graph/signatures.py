@@ -1,0 +1,239 @@
+"""The graph that is served: a flow's signatures, with every check that the server does not make.
+
+TensorFlow Serving runs what it is sent: it checks names and types, not shapes, rows or values. So each
+signature first refuses what it was not made for, with INVALID_ARGUMENT, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.config import require
+from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
+from lcma_tf.model.frozen_flow import FrozenFlow
+from lcma_tf.model.row_by_row import row_by_row
+from lcma_tf.serving.client.checks import MAX_BATCH_SIZE, MAX_TEMPERATURE
+from lcma_tf.serving.graph.encoded_images import FILE_CHANNELS, JPEG_METHODS, decode_images
+
+__all__ = ["ServingFlow", "check_serving_arguments"]
+
+
+class ServingFlow(tf.Module):
+    """The weights of a flow, and the concrete functions that use them.
+
+    The module holds variables alone: what it held beside them, `tf.saved_model.save` would trace again
+    or store twice. `signatures` are what a server offers:
+
+    - `log_prob`, also as `serving_default`: `images` uint8 `[N, H, W, C]` to `log_prob` (nats, `[N]`;
+      the lower bound of the 8-bit image's log-probability) and `bits_per_dim`.
+    - `log_prob_encoded`: `image_bytes` string `[N]`, PNG or JPEG files of exactly `H x W`, to the
+      same; for flows of 1 or 3 channels.
+    - `sample`: `seed` int32 `[N, 2]`, `temperature` float32 `[N]` in [0, 2] to `images` uint8. A row is
+      a function of its own seed and temperature, whatever it is batched with.
+    - `encode`: `images` to `latents` float32 `[N, H, W, C]` (u = 0.5); `decode` the other way.
+
+    All need `1 <= N <= max_batch_size`. The noise of a score is one constant: a score is a function of
+    the pixels alone, up to rounding (1e-6 relative, as kernels take batches of other sizes in another
+    order), and to the bit if the flow is `batch_invariant`.
+
+    Args:
+        flow: its variables are taken over; of the rest, whether it is `batch_invariant`.
+        noise_seed: of the dequantization noise; scores equal `FlowModel.log_prob(images, noise_seed,
+            num_importance_samples)`.
+        num_importance_samples: noise draws of a score; each costs a pass.
+        max_batch_size: rows of a request, or of the requests that a server merges.
+        jpeg_method: how `log_prob_encoded` decodes JPEG, see `lcma_tf.data.ImageData`.
+
+    Raises:
+        ConfigError: an argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        flow: FrozenFlow,
+        noise_seed: int = 0,
+        num_importance_samples: int = 1,
+        max_batch_size: int = MAX_BATCH_SIZE,
+        jpeg_method: str = JPEG_METHODS[0],
+    ):
+        super().__init__(name="serving_flow")
+        check_serving_arguments(num_importance_samples, max_batch_size, jpeg_method)
+        self.flow_variables = list(flow.variables)
+        graph = _ServingGraph(flow, noise_seed, num_importance_samples, max_batch_size, jpeg_method)
+        # Out of sight of `tf.Module`, whose attributes are saved.
+        object.__setattr__(self, "_signatures", _Untracked(graph.signatures()))
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """Concrete functions by name."""
+        return self._signatures.value  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Untracked:
+    """Hides a value from TensorFlow's object graph."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+
+def check_serving_arguments(
+    num_importance_samples: int, max_batch_size: int, jpeg_method: str
+) -> None:
+    """Raises `ConfigError` at what `ServingFlow` would refuse."""
+    require(
+        num_importance_samples >= 1,
+        "num_importance_samples",
+        "at least 1",
+        num_importance_samples,
+    )
+    require(max_batch_size >= 1, "max_batch_size", "at least 1", max_batch_size)
+    require(jpeg_method in JPEG_METHODS, "jpeg_method", f"one of {JPEG_METHODS}", jpeg_method)
+
+
+class _ServingGraph:
+    """Traces the signatures; the two passes through the flow are one function each, shared by all."""
+
+    def __init__(self, flow, noise_seed, num_importance_samples, max_batch_size, jpeg_method):
+        self._flow = flow
+        self._shape = flow.config.image_shape
+        self._max_batch_size = max_batch_size
+        self._jpeg_method = jpeg_method
+        self._noise = flow.scoring_noise(noise_seed, num_importance_samples).numpy()
+        dtype = flow.density_dtype
+        self._inverse = tf.function(
+            flow.latents_and_log_prob,
+            input_signature=[self._images(), tf.TensorSpec(self._shape, dtype)],
+            autograph=False,
+        )
+        self._forward = tf.function(
+            flow.distribution.bijector.forward,
+            input_signature=[tf.TensorSpec([None, *self._shape], dtype)],
+            autograph=False,
+        )
+
+        def alone(function, shape, dtype):
+            return row_by_row(function, shape, dtype) if flow.batch_invariant else function
+
+        self._nats = alone(self._log_prob_of, (), dtype)
+        self._latents = alone(self._latents_of, self._shape, dtype)
+        self._pixels = alone(self._forward, self._shape, dtype)
+
+    def signatures(self) -> dict[str, Any]:
+        images = self._images()
+        log_prob = _concrete(self._log_prob, images=images)
+        signatures = {"serving_default": log_prob, "log_prob": log_prob}
+        if self._shape[-1] in FILE_CHANNELS:
+            signatures["log_prob_encoded"] = _concrete(
+                self._log_prob_encoded, image_bytes=tf.TensorSpec([None], tf.string)
+            )
+        return signatures | {
+            "sample": _concrete(
+                self._sample,
+                seed=tf.TensorSpec([None, 2], tf.int32),
+                temperature=tf.TensorSpec([None], tf.float32),
+            ),
+            "encode": _concrete(self._encode, images=images),
+            "decode": _concrete(
+                self._decode, latents=tf.TensorSpec([None, *self._shape], tf.float32)
+            ),
+        }
+
+    def _images(self):
+        return tf.TensorSpec([None, *self._shape], tf.uint8)
+
+    def _log_prob(self, images):
+        (images,) = self._checked(images=(images, self._shape))
+        return self._scores(images)
+
+    def _log_prob_encoded(self, image_bytes):
+        (image_bytes,) = self._checked(image_bytes=(image_bytes, ()))
+        return self._scores(decode_images(image_bytes, self._shape, self._jpeg_method))
+
+    def _log_prob_of(self, images):
+        if len(self._noise) == 1:
+            return self._inverse(images, self._noise[0])[1]
+        draws = tf.map_fn(
+            lambda noise: self._inverse(images, noise)[1],
+            tf.constant(self._noise),
+            fn_output_signature=self._noise.dtype,
+            parallel_iterations=1,
+        )
+        return tf.reduce_logsumexp(draws, axis=0) - float(np.log(len(self._noise)))
+
+    def _latents_of(self, images):
+        middle = np.full(self._shape, 0.5, self._noise.dtype)
+        return self._inverse(images, middle)[0]
+
+    def _scores(self, images):
+        nats = _finite(self._nats(images), "images: an image has no finite score")
+        nats = tf.cast(nats, tf.float32)
+        size = self._flow.config.num_dimensions
+        return {"log_prob": nats, "bits_per_dim": nats_to_bits_per_dim(nats, size)}
+
+    def _sample(self, seed, temperature):
+        seed, temperature = self._checked(seed=(seed, (2,)), temperature=(temperature, ()))
+        # A comparison with NaN is false.
+        valid = tf.reduce_all((temperature >= 0) & (temperature <= MAX_TEMPERATURE))
+        message = f"temperature: must be between 0 and {MAX_TEMPERATURE}"
+        (temperature,) = _after([tf.debugging.Assert(valid, [message, temperature])], temperature)
+        dtype = self._flow.density_dtype
+        normal = tf.map_fn(
+            lambda row: tf.random.stateless_normal(self._shape, row, dtype=dtype, alg="philox"),
+            seed,
+            fn_output_signature=tf.TensorSpec(self._shape, dtype),
+        )
+        scale = tf.cast(tf.reshape(temperature, [-1, *[1] * len(self._shape)]), dtype)
+        return {"images": self._images_of(scale * normal, "seed")}
+
+    def _encode(self, images):
+        (images,) = self._checked(images=(images, self._shape))
+        latents = _finite(self._latents(images), "images: an image has no finite latents")
+        return {"latents": tf.cast(latents, tf.float32)}
+
+    def _decode(self, latents):
+        (latents,) = self._checked(latents=(latents, self._shape))
+        latents = _finite(latents, "latents: must be finite")
+        return {"images": self._images_of(tf.cast(latents, self._flow.density_dtype), "latents")}
+
+    def _images_of(self, latents, name):
+        pixels = _finite(self._pixels(latents), f"{name}: a row has no finite image")
+        return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
+
+    def _checked(self, **inputs: tuple[tf.Tensor, Sequence[int]]) -> list[tf.Tensor]:
+        """The inputs, by name with the shape of a row, but not before their shapes are right."""
+        tensors = [
+            tf.ensure_shape(tensor, [None, *row], name=f"{name}_shape")
+            for name, (tensor, row) in inputs.items()
+        ]
+        rows = [tf.shape(tensor)[0] for tensor in tensors]
+        limit = self._max_batch_size
+        checks = [
+            tf.debugging.Assert(
+                (number >= 1) & (number <= limit), [f"{name}: must have 1 to {limit} rows", number]
+            )
+            for name, number in zip(inputs, rows, strict=True)
+        ]
+        if len(rows) > 1:
+            message = f"{' and '.join(inputs)}: must have the same number of rows"
+            checks.append(tf.debugging.Assert(rows[0] == rows[1], [message, *rows]))
+        return _after(checks, *tensors)
+
+
+def _after(checks, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    # An assertion alone orders nothing: what is computed must wait for it.
+    with tf.control_dependencies(checks):
+        return [tf.identity(tensor) for tensor in tensors]
+
+
+def _finite(tensor: tf.Tensor, message: str) -> tf.Tensor:
+    check = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(tensor)), [message])
+    return _after([check], tensor)[0]
+
+
+def _concrete(function: Callable[..., Any], **inputs: tf.TensorSpec):
+    named = {name: tf.TensorSpec(i.shape, i.dtype, name=name) for name, i in inputs.items()}
+    return tf.function(function, autograph=False).get_concrete_function(**named)

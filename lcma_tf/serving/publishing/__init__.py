@@ -1,0 +1,1 @@
+"""From a flow to a version that a model server loads: written whole, checked, described."""

@@ -1,0 +1,93 @@
+"""A trained flow becomes a version that a model server loads."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcma_tf.serving.client.checks import MAX_BATCH_SIZE
+
+if TYPE_CHECKING:
+    from lcma_tf.model import FlowModel
+
+__all__ = ["export_flow"]
+
+_WORKERS = 2
+_DEFAULT_COMMAND = "export.export_saved_model.export_flow(model, ...)"
+
+
+def export_flow(
+    model: FlowModel,
+    export_dir: str | os.PathLike[str],
+    noise_seed: int = 0,
+    num_importance_samples: int = 1,
+    max_batch_size: int = MAX_BATCH_SIZE,
+    jpeg_method: str = "INTEGER_ACCURATE",
+    batch_invariant: bool = False,
+    metrics: dict[str, Any] | None = None,
+    command: str = _DEFAULT_COMMAND,
+) -> Path:
+    """Publishes `model` as the next version below `export_dir`; returns that version's folder.
+
+    The new version is saved beside the others under a name that no server reads, then loaded by the C++
+    loader of TensorFlow Serving in a process without Python's TensorFlow, where every signature is run
+    and compared with the model. Only then it gets its number. Older versions are not touched.
+
+    Args:
+        model: trained, or not; a snapshot is taken. On a CPU: what it says is compared with what a CPU
+            says of the export, to 1e-5.
+        export_dir: base path of the served model, made if need be.
+        noise_seed, num_importance_samples: of the scores, as in `FlowModel.log_prob`.
+        max_batch_size: rows of a request, or of requests that the server merges.
+        jpeg_method: see `lcma_tf.data.ImageData`.
+        batch_invariant: rows are computed one at a time, so that they have the same bits in every batch;
+            slower (`FlowModel.frozen`).
+        metrics: for the model card: what `metrics.json` of the run says.
+        command: for the model card.
+
+    Raises:
+        ConfigError, PublishError: before anything is written.
+        VerificationError: what was saved does not load or does not say what the model says; nothing is
+            published.
+    """
+    import tensorflow as tf
+
+    from lcma_tf.serving.graph.signatures import ServingFlow, check_serving_arguments
+    from lcma_tf.serving.publishing.expected import example_inputs, expected_outputs
+    from lcma_tf.serving.publishing.graph_scan import check_graph
+    from lcma_tf.serving.publishing.model_card import CARD_FILE, model_card
+    from lcma_tf.serving.publishing.versions import check_export_dir, new_version
+    from lcma_tf.serving.runtime.verify import verify
+    from lcma_tf.serving.runtime.warmup import write_warmup
+
+    settings = {
+        "noise_seed": noise_seed,
+        "num_importance_samples": num_importance_samples,
+        "max_batch_size": max_batch_size,
+        "jpeg_method": jpeg_method,
+    }
+    started = time.perf_counter()
+    check_serving_arguments(num_importance_samples, max_batch_size, jpeg_method)
+    check_export_dir(export_dir)
+    serving = ServingFlow(model.frozen(batch_invariant=batch_invariant), **settings)
+    settings["batch_invariant"] = batch_invariant
+    card = model_card(model, serving.signatures, metrics or {}, settings, command)
+    with new_version(export_dir) as version:
+        tf.saved_model.save(serving, os.fspath(version.path), signatures=serving.signatures)
+        check_graph(version.path)
+        requests = example_inputs(model.config.image_shape)
+        write_warmup(version.path, requests)
+        (version.path / CARD_FILE).write_text(card)
+        expected = expected_outputs(model, requests, noise_seed, num_importance_samples)
+        report = verify(version.path, expected, workers=_WORKERS)
+    values = sum(math.prod(variable.shape) for variable in serving.flow_variables)
+    megabytes = sum(f.stat().st_size for f in version.path.rglob("*") if f.is_file()) / 1e6
+    print(
+        f"exported in {time.perf_counter() - started:.1f} s, {megabytes:.1f} MB: {values:,} values "
+        f"stored for {model.num_parameters:,} parameters"
+    )
+    print(report)
+    return version.path

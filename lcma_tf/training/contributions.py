@@ -1,0 +1,81 @@
+"""What each dimension contributes to the log-det, averaged over a training set (equation 9).
+
+A pass over the data with fixed weights, in inference mode, so that the batch-norm statistics must be
+right: `recalibrate` makes them so before.
+"""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.data import evaluation_batches
+from lcma_tf.factorization import FactorizationError
+from lcma_tf.files.npz import NpzError, read_npz, save_npz
+from lcma_tf.model import FlowModel
+from lcma_tf.training.recalibration import noise_of
+
+__all__ = ["average_contributions", "load_contributions", "save_contributions"]
+
+
+def average_contributions(
+    model: FlowModel, images: np.ndarray, batch_size: int, seed: int = 0
+) -> list[np.ndarray]:
+    """Returns for every flow layer the mean over `images` of equation 9's tensor.
+
+    Entry l is the sum of the log-det terms of the layers up to and including l, in-flow batch norms
+    counted, the pixel transform not; in inference mode, in nats, in the coordinates of the data.
+
+    Args:
+        model: the pretrained flow, recalibrated.
+        images: uint8 `[N, H, W, C]`.
+        batch_size: images a pass.
+        seed: of the dequantization noise, another draw for each batch.
+
+    Returns:
+        K arrays, float32 `[H, W, C]`.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def sums(batch, index):
+        terms = model.layer_terms(batch, noise_of(model, seed, index))
+        return [tf.reduce_sum(layer, axis=0) for layer in terms]
+
+    totals = np.zeros((model.config.num_scales, *model.config.image_shape))
+    bar = keras.utils.Progbar(len(images), unit_name="image")
+    for index, batch in enumerate(evaluation_batches(images, batch_size)):
+        totals += np.stack([layer.numpy() for layer in sums(batch, tf.constant(index))])
+        bar.add(len(batch))
+    return list(np.cumsum(totals / len(images), axis=0).astype(np.float32))
+
+
+def save_contributions(path: str | os.PathLike[str], contributions: list[np.ndarray]) -> None:
+    """Writes `layer_1` ... `layer_K`, float32 `[H, W, C]`, as one npz file."""
+    save_npz(path, {f"layer_{i}": layer for i, layer in enumerate(contributions, start=1)})
+
+
+def load_contributions(path: str | os.PathLike[str]) -> list[np.ndarray]:
+    """Reads what `save_contributions` wrote, in the order of the layers.
+
+    Raises:
+        FactorizationError: it is not such a file, or a damaged one.
+    """
+    rule = f"The contributions {os.fspath(path)!r} must be an npz file with layer_1, layer_2, ..."
+    try:
+        arrays = read_npz(path)
+    except NpzError as error:
+        raise FactorizationError(f"{rule}; got {error}") from error
+    names = [f"layer_{layer}" for layer in range(1, len(arrays) + 1)]
+    if not names or set(names) != arrays.keys():
+        raise FactorizationError(f"{rule}; got {', '.join(sorted(arrays)) or 'no array'}.")
+    layers = [arrays[name] for name in names]
+    for name, layer in zip(names, layers, strict=True):
+        if layer.dtype != np.float32 or layer.ndim != 3 or layer.shape != layers[0].shape:
+            raise FactorizationError(
+                f"{rule}, all float32 [H, W, C] of one shape; {name} is {layer.dtype} "
+                f"{list(layer.shape)} and layer_1 {list(layers[0].shape)}."
+            )
+    return layers

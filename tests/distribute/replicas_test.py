@@ -1,0 +1,152 @@
+"""Training on two devices is training on one, however many images each gets of a batch.
+
+Logical devices can be made only before TensorFlow starts, so a process of its own trains here.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = """
+import json
+import keras
+import numpy as np
+import tensorflow as tf
+
+from testing import random_images, tiny_flow
+from lcma_tf import NegativeLogLikelihood
+from lcma_tf.distribute.strategy import make_strategy
+
+make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
+
+
+def fit_evenly(model, images):
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat()
+    logs = model.fit(batches, steps_per_epoch=1, epochs=2, shuffle=False, verbose=0).history
+    if model.config.batch_norm_moments == "all":  # Another graph to build: once is enough.
+        logs["evaluation"] = list(
+            model.evaluate(batches.take(2), verbose=0, return_dict=True).values()
+        )
+    return logs
+
+
+def fit_unevenly(model, images):
+    # What Keras cuts itself: the last batch has 1 image for two devices, then 3.
+    images = [images[:7], images[2:11]]
+    logs = [model.fit(x, batch_size=6, shuffle=False, verbose=0).history for x in images]
+    told = model.evaluate(images[0], batch_size=6, verbose=0, return_dict=True)
+    predicted = model.predict(images[0], batch_size=6, verbose=0)
+    # And a program of one's own, whose calls the model counts.
+    strategy = model.distribute_strategy
+    pieces = images[0][:6].reshape(strategy.num_replicas_in_sync, -1, *images[0].shape[1:])
+    piece = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(pieces[context.replica_id_in_sync_group])
+    )
+    step = tf.function(lambda: strategy.run(lambda x: model(x, training=True), (piece,)))
+    own_steps = [tf.concat(strategy.experimental_local_results(step()), 0) for _ in range(2)]
+    return {
+        "own steps": np.stack(own_steps).tolist(),
+        **{name: [epoch[name] for epoch in logs] for name in logs[0]},
+        "evaluation": list(told.values()),
+        "predicted": predicted.tolist(),
+    }
+
+
+def train(num_devices, moments, channels, rematerialize, fit=fit_evenly):
+    # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
+    # from the other's.
+    images = random_images(12, (4, 2, channels))
+    images[:3] //= 4
+    images[6:9] //= 2
+    with make_strategy(num_devices, batch_size=6).scope():
+        model = tiny_flow(
+            rematerialize=rematerialize,
+            image_shape=(4, 2, channels),
+            batch_norm_moments=moments,
+            num_scales=1,
+        )
+        model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
+    variables = [v for network in model.networks for v in network.variables]
+    before = [v.numpy() for v in variables]
+    return {
+        "logs": fit(model, images),
+        "trainable": {
+            v.path: (v.numpy() - old).tolist()
+            for v, old in zip(variables, before, strict=True)
+            if v.trainable
+        },
+        "moments": {v.path: v.numpy().tolist() for v in variables if not v.trainable},
+    }
+
+
+# Flows one after the other, as a run pretrains and trains, of different shapes.
+print(json.dumps({
+    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2, fit)
+           for devices, num_devices in (("one", 1), ("two", 2))}
+    for name, moments, channels, rematerialize, fit in (
+        ("changed", "changed", 2, False, fit_evenly),
+        ("all", "all", 1, False, fit_evenly),
+        ("rematerialized", "changed", 1, True, fit_evenly),
+        ("uneven", "changed", 1, False, fit_unevenly),
+    )
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def results():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]),
+            "CUDA_VISIBLE_DEVICES": "-1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(params=["changed", "all", "rematerialized", "uneven"])
+def one_and_two(request, results):
+    return results[request.param]["one"], results[request.param]["two"]
+
+
+def assert_equal_by_name(one, two, rtol, atol):
+    assert one.keys() == two.keys() and one
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=rtol, atol=atol, err_msg=name)
+
+
+def test_the_loss_and_its_parts(one_and_two):
+    one, two = one_and_two
+    assert_equal_by_name(one["logs"], two["logs"], rtol=1e-4, atol=0)
+
+
+def test_gradients(one_and_two):
+    one, two = one_and_two
+    size = max(np.abs(change).max() for change in one["trainable"].values())
+    assert size > 1e-3
+    assert_equal_by_name(one["trainable"], two["trainable"], rtol=1e-3, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("kind", ["conditioner", "in_flow"])
+def test_moving_moments(one_and_two, kind):
+    one, two = (
+        {
+            name: value
+            for name, value in result["moments"].items()
+            if ("_moments/" in name) == (kind == "in_flow")
+        }
+        for result in one_and_two
+    )
+    assert_equal_by_name(one, two, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,66 @@
+"""Evaluation and sampling refuse senseless flags and unfinished runs, and leave the disk as it was."""
+
+import pytest
+
+import commands
+import lcma_tf
+from lcma_tf.experiment.workdir import Workdir
+
+# Main, flags instead of `--workdir={}/started` -> what the message must hold.
+BAD_EVALUATION = [
+    ("evaluate", {"workdir": "{}/none"}, "`workdir` must be a run's config.json /none"),
+    ("evaluate", {"workdir": "{}/foreign"}, "`workdir` must be a run's config.json /foreign"),
+    ("evaluate", {}, "`workdir` must hold a finished run model.keras /started"),
+    (
+        "evaluate",
+        {"num_importance_samples": 0},
+        "`num_importance_samples` must be at least 1; got 0",
+    ),
+    ("evaluate", {"batch_size": 0}, "`batch_size` must be at least 1; got 0."),
+    (
+        "evaluate",
+        {"split": "tests"},
+        "--split=tests: value should be one of <train|validation|test>",
+    ),
+    ("evaluate", {"seed": -1}, "--seed=-1 range [0,"),
+    ("sample", {"workdir": "{}/none"}, "`workdir` must hold a finished run model.keras /none"),
+    ("sample", {}, "`workdir` must hold a finished run model.keras /started"),
+    (
+        "sample",
+        {"workdir": "{}/torn"},
+        "`workdir` must hold a finished run whole model.keras /torn",
+    ),
+    ("sample", {"temperature": -1}, "`temperature` must be between 0 and 2; got -1.0."),
+    ("sample", {"temperature": 1e30}, "`temperature` must be between 0 and 2; got 1e+30."),
+    ("sample", {"temperature": "nan"}, "`temperature` must be between 0 and 2; got nan."),
+    ("sample", {"num_samples": 0}, "`num_samples` must be at least 1; got 0."),
+    ("sample", {"kind": "interpolation", "steps": 1}, "`steps` must be at least 2; got 1."),
+    (
+        "sample",
+        {"output": "{}/none/a.png"},
+        "`output` must be a file in an existing folder /none/a.png",
+    ),
+    ("sample", {"output": "{}/foreign"}, "`output` must be a file in an existing folder /foreign"),
+    ("sample", {"seed": 2**40}, f"--seed={2**40} range [0,"),
+]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder of workdirs that no finished run left."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "letter.txt").write_text("Dear reader,")
+    for name in ("started", "torn"):
+        Workdir(folder / name).claim(lcma_tf.FlowConfig(), lcma_tf.TrainConfig())
+    (folder / "torn" / "model.keras").write_bytes(b"PK\3\4")
+    return folder
+
+
+@pytest.mark.parametrize(("main", "changes", "words"), BAD_EVALUATION)
+def test_it_is_refused(inputs, main, changes, words):
+    before = commands.files(inputs)
+    values = {"workdir": "{}/started", **changes}
+    ended = commands.call(f"lcma_tf.{main}", *commands.flags_in(inputs, values))
+    commands.assert_refused(ended, words)
+    assert commands.files(inputs) == before

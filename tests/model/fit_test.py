@@ -1,0 +1,85 @@
+"""`compile` and `fit`: the loss falls, and is in the unit it says."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lcma_tf import NegativeLogLikelihood
+from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.training.callbacks import StopAtStep
+from testing import assert_close, tiny_flow
+
+SHAPE = (4, 4, 2)
+NATS_PER_BIT_PER_DIM = 32 * math.log(2)
+PARTS = ["latent", "layer_1", "layer_2", "pixel"]
+
+
+def smooth_images(n=64):
+    """Images with something to learn: near one grey each, around the middle."""
+    rng = np.random.default_rng(0)
+    grey = rng.integers(60, 190, (n, 1, 1, 1))
+    return (grey + rng.integers(-4, 5, (n, *SHAPE))).astype(np.uint8)
+
+
+IMAGES = smooth_images()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model after one step, and then some epochs more; what each has told and changed."""
+    model = tiny_flow(base_dim=4)
+    model.compile(
+        FusedAdam(1e-2, global_clipnorm=100.0), loss=NegativeLogLikelihood(), jit_compile=False
+    )
+    variables = [variable for network in model.networks for variable in network.variables]
+    before = [variable.numpy() for variable in variables]
+    l2 = float(sum(model.losses))
+    first = model.fit(IMAGES, batch_size=64, verbose=0).history
+    unmoved = [v.path for v, old in zip(variables, before, strict=True) if np.all(v.numpy() == old)]
+    later = model.fit(IMAGES, batch_size=64, epochs=60, verbose=0, shuffle=False).history
+    return model, {"first": first, "later": later, "l2": l2, "unmoved": unmoved}
+
+
+def test_the_loss_falls(trained):
+    _, told = trained
+    falls = told["later"]["bits_per_dim"]
+    assert falls[-1] < told["first"]["bits_per_dim"][0] - 1
+    assert falls[-1] < 7.5  # Bits: below what images without structure would cost.
+
+
+def test_one_step_moves_every_variable(trained):
+    assert trained[1]["unmoved"] == []
+
+
+def test_the_training_loss_is_nats_per_image_and_l2(trained):
+    _, told = trained
+    nats = told["first"]["bits_per_dim"][0] * NATS_PER_BIT_PER_DIM
+    assert told["l2"] > 0
+    np.testing.assert_allclose(told["first"]["loss"], nats + told["l2"], rtol=1e-6)
+
+
+def test_the_parts_sum_to_the_whole(trained):
+    model, told = trained
+    assert sorted(model.part_names) == PARTS
+    for logs in (told["first"], told["later"]):
+        parts = sum(np.array(logs[name]) for name in PARTS)
+        np.testing.assert_allclose(parts, logs["bits_per_dim"], rtol=1e-5)
+        assert set(logs) == {"loss", "bits_per_dim", *PARTS}
+
+
+def test_validation_is_the_public_score(trained):
+    model, _ = trained
+    # Batches of unequal size: every image counts once.
+    logs = model.evaluate(IMAGES[:50], batch_size=32, verbose=0, return_dict=True)
+    log_prob = model.log_prob(IMAGES[:50]).numpy()
+    bits = model.bits_per_dim(IMAGES[:50]).numpy()
+    assert_close(logs["bits_per_dim"], bits.mean(), 1e-4)
+    assert_close(logs["loss"], -log_prob.mean() + float(sum(model.losses)), 1e-4)
+
+
+def test_a_run_stops_at_its_last_step(trained):
+    model, _ = trained
+    done = int(model.optimizer.iterations)
+    model.fit(IMAGES, batch_size=64, epochs=9, verbose=0, callbacks=[StopAtStep(done + 6)])
+    assert int(model.optimizer.iterations) == done + 6

@@ -1,0 +1,137 @@
+"""Every picture is a readable PNG of real size; arrays of a wrong shape are refused by name."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lcma_tf import plots
+
+
+def random_images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def random_factorization(image_shape: tuple[int, int, int], num_scales: int):
+    """Contributions, masks and exit scales in the layout that a flow of this shape has."""
+    rng = np.random.default_rng(0)
+    height, width, channels = image_shape
+    contributions, masks = [], []
+    for level in range(num_scales - 1):
+        shape = (height >> level, width >> level, channels << level)
+        contributions.append(rng.normal(size=shape))
+        masks.append(rng.random(shape) < 0.5)
+    return contributions, masks, rng.integers(1, num_scales + 1, image_shape)
+
+
+def curves(with_parts: bool, num_records: int = 20) -> dict[str, np.ndarray]:
+    step = np.arange(num_records) * 10
+    value = 4.0 + 30.0 * np.exp(-step / 20)
+    columns = {
+        "step": step,
+        "bits_per_dim": value,
+        "val_bits_per_dim": np.where(step % 50 == 0, value + 0.1, np.nan),
+    }
+    if with_parts:
+        parts = ("latent", "layer_1", "layer_2", "layer_10", "pixel")
+        columns |= {name: value / 5 for name in parts}
+    return columns
+
+
+def assert_picture(path, min_width: int = 300, min_height: int = 150) -> None:
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert min_width <= picture.width <= 3000
+        assert min_height <= picture.height <= 3000
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10, "almost one flat colour"
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (16, 32, 3)])
+def test_pictures_of_images(tmp_path, shape):
+    images = random_images(10, *shape)
+    pictures = {
+        "samples": lambda path: plots.save_samples(path, images, images[:4], temperature=0.7),
+        "grid": lambda path: plots.save_image_grid(path, images, columns=4),
+        "temperatures": lambda path: plots.save_temperatures(path, {1.0: images, 0.5: images}),
+        "interpolation": lambda path: plots.save_interpolation(path, images.reshape(2, 5, *shape)),
+        "reconstruction": lambda path: plots.save_reconstruction(path, images, images ^ 1),
+        "exact": lambda path: plots.save_reconstruction(path, images[:1], images[:1]),
+    }
+    for name, save in pictures.items():
+        save(tmp_path / name)
+        assert_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_scales"), [((32, 32, 3), 4), ((28, 28, 1), 2), ((8, 16, 3), 3), ((8, 8, 1), 1)]
+)
+def test_factorization(tmp_path, shape, num_scales):
+    contributions, masks, exit_scale = random_factorization(shape, num_scales)
+    for name, terms in {"with": contributions, "without": [None] * len(masks)}.items():
+        plots.save_factorization(tmp_path / name, terms, masks, exit_scale)
+        assert_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("with_parts", [False, True])
+def test_training_curves(tmp_path, with_parts):
+    phases = {"pretrain": curves(with_parts), "train": curves(with_parts, 30)}
+    plots.save_training_curves(tmp_path / "two", phases, {"PNG": 5.6, "WebP": 4.9})
+    assert_picture(tmp_path / "two")
+    one_record = {"train": curves(with_parts, 1)}
+    plots.save_training_curves(tmp_path / "one", one_record)
+    assert_picture(tmp_path / "one")
+
+
+def test_the_difference_of_a_reconstruction_counts_pixels_not_channels(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(plots.images, "_save_rows", lambda *arguments: titles.append(arguments[-1]))
+    original = np.full((2, 4, 4, 3), 100, np.uint8)
+    changed = original.copy()
+    changed[0, 1, 2] = (97, 101, 102)
+    plots.save_reconstruction(tmp_path / "x", original, changed)
+    assert titles == ["Reconstruction: 1 of 32 pixels differ, by at most 3 of 255"]
+
+
+IMAGES = random_images(4, 8, 8, 3)
+TERMS, MASKS, EXITS = random_factorization((8, 8, 3), 2)
+NO_LENGTH = {"step": np.arange(3), "bits_per_dim": np.ones(2), "val_bits_per_dim": np.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("argument", "save"),
+    [
+        ("samples", lambda path: plots.save_samples(path, IMAGES[0], IMAGES)),
+        ("samples", lambda path: plots.save_samples(path, IMAGES / 255, IMAGES)),
+        ("data", lambda path: plots.save_samples(path, IMAGES, IMAGES[..., :2])),
+        ("images", lambda path: plots.save_image_grid(path, IMAGES[:0], 2)),
+        ("columns", lambda path: plots.save_image_grid(path, IMAGES, 0)),
+        ("samples_by_temperature", lambda path: plots.save_temperatures(path, {})),
+        (
+            "samples_by_temperature",
+            lambda path: plots.save_temperatures(path, {1.0: IMAGES, 0.5: IMAGES[:2]}),
+        ),
+        ("samples_by_temperature[0.5]", lambda path: plots.save_temperatures(path, {0.5: TERMS})),
+        ("paths", lambda path: plots.save_interpolation(path, IMAGES)),
+        ("paths", lambda path: plots.save_interpolation(path, IMAGES[:, None])),
+        ("paths", lambda path: plots.save_interpolation(path, IMAGES[None].astype(float))),
+        ("reconstructions", lambda path: plots.save_reconstruction(path, IMAGES, IMAGES[:2])),
+        ("contributions", lambda path: plots.save_factorization(path, [], MASKS, EXITS)),
+        (
+            "contributions",
+            lambda path: plots.save_factorization(path, [TERMS[0][:4]], MASKS, EXITS),
+        ),
+        (
+            "factorization_masks",
+            lambda path: plots.save_factorization(path, TERMS, [MASKS[0].astype(int)], EXITS),
+        ),
+        ("exit_scale", lambda path: plots.save_factorization(path, TERMS, MASKS, EXITS + 1)),
+        ("exit_scale", lambda path: plots.save_factorization(path, TERMS, MASKS, EXITS[0])),
+        ("curves", lambda path: plots.save_training_curves(path, {})),
+        ("curves['a']", lambda path: plots.save_training_curves(path, {"a": {"step": [1]}})),
+        ("curves['a']", lambda path: plots.save_training_curves(path, {"a": NO_LENGTH})),
+    ],
+)
+def test_bad_shapes_are_refused_by_name(tmp_path, argument, save):
+    with pytest.raises(ValueError) as caught:
+        save(tmp_path / "picture.png")
+    assert f"`{argument}`" in str(caught.value)
+    assert not (tmp_path / "picture.png").exists()
