@@ -105,7 +105,7 @@ def zero_both(backup):
 @pytest.mark.parametrize(
     ("happens", "words"),
     [
-        (lose, "has done 11 epochs goes on from a backup|of so many and no backup beside it"),
+        (lose, "has done 6 epochs goes on from a backup|of so many and no backup beside it"),
         (zero_both, "latest.weights.h5'|latest.weights.h5.bkp'|put a copy of one of them back"),
     ],
 )
