@@ -1,5 +1,6 @@
 """What every test may use, and what keeps a long test session small."""
 
+import contextlib
 import sys
 
 import pytest
@@ -34,13 +35,31 @@ def exported(tmp_path_factory):
     return commands.finished_export(tmp_path_factory)
 
 
+_MODULES = 5
+
+
+@pytest.fixture(scope="session")
+def leftovers():
+    """What was traced since the last time, to be dropped by `close`, and the modules since then."""
+    with contextlib.ExitStack() as stack:
+        yield {"stack": stack, "modules": 0}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def nothing_left_of_the_module_before():
-    """TensorFlow and its Probability keep what was traced: gigabytes at the end of a session."""
+def little_left_of_the_modules_before(leftovers):
+    """TensorFlow and its Probability keep what was traced: gigabytes at the end of a session.
+
+    To look for it takes a second or two: not after every module.
+    """
     if "tensorflow_probability" not in sys.modules:
         yield
         return
-    from lcma_tf.study.leftovers import nothing_left_behind
+    if not leftovers["modules"]:
+        from lcma_tf.study.leftovers import nothing_left_behind
 
-    with nothing_left_behind():
-        yield
+        leftovers["stack"].enter_context(nothing_left_behind())
+    leftovers["modules"] += 1
+    yield
+    if leftovers["modules"] == _MODULES:
+        leftovers["stack"].close()
+        leftovers["modules"] = 0

@@ -1,6 +1,6 @@
 """The chief of two workers is killed in training: the other says so and ends, and a restart goes on.
 
-The death of the other one is in `multi_worker_test.py`, with the whole pipeline.
+The death of the other one is in `multi_worker_test.py`, with the whole pipeline, for `--long_faults`.
 """
 
 import signal
