@@ -67,32 +67,23 @@ def run_experiment(
     data_lib.check_training_batches(data.train, config.batch_size)
     runtime.check_fits(config)
     workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
-    with workers.in_touch():
-        return _run(flow_config, config, data, workdir, runtime, workers)
-
-
-def _run(flow_config, config, data, workdir, runtime, workers) -> dict[str, Any]:
-    workers.check_equal(lambda: _description(flow_config, config, data, runtime))
-    with contextlib.ExitStack() as held:
+    with workers.in_touch(), contextlib.ExitStack() as held:
+        workers.check_equal(lambda: _description(flow_config, config, data, runtime))
         given = workers.on_chief(lambda: _begin(flow_config, config, data, workdir, held))
-        return _run_phases(flow_config, config, data, workdir, runtime, given, workers)
-
-
-def _run_phases(flow_config, config, data, workdir, runtime, given, workers) -> dict[str, Any]:
-    factorization = _decide(flow_config, config, data, workdir, runtime, given, workers)
-    if workers.is_chief:
-        say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
-    model = train_flow(
-        flow_config,
-        factorization,
-        data,
-        config,
-        config.train_steps,
-        workdir.phase("train"),
-        workdir.model,
-        runtime,
-    )
-    return workers.on_chief(lambda: _finish(model, config, data, workdir))
+        factorization = _decide(flow_config, config, data, workdir, runtime, given, workers)
+        if workers.is_chief:
+            say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
+        model = train_flow(
+            flow_config,
+            factorization,
+            data,
+            config,
+            config.train_steps,
+            workdir.phase("train"),
+            workdir.model,
+            runtime,
+        )
+        return workers.on_chief(lambda: _finish(model, config, data, workdir))
 
 
 def _description(flow_config, config, data, runtime) -> dict[str, Any]:

@@ -112,16 +112,12 @@ class Workdir:
         """
         with self._writable():
             self.path.mkdir(parents=True, exist_ok=True)
-            is_new = not self.config.exists()
-            if is_new:
-                train = train.with_absolute_paths()
-                values = {"flow": flow.to_dict(), "train": train.to_dict()}
-            else:
-                values = json.loads(self.config.read_text())
-            if fingerprint is not None and _FINGERPRINT not in values:
-                values[_FINGERPRINT] = dict(fingerprint)
-                is_new = True
-            if is_new:
+            known = json.loads(self.config.read_text()) if self.config.exists() else {}
+            new = {"flow": flow.to_dict(), "train": train.with_absolute_paths().to_dict()}
+            values = dict(known or new)
+            if fingerprint is not None:
+                values.setdefault(_FINGERPRINT, dict(fingerprint))
+            if values != known:
                 write_json(self.config, values)
 
     @contextlib.contextmanager
