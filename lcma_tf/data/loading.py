@@ -5,6 +5,8 @@ a TensorFlow Datasets set.
 """
 
 import functools
+import inspect
+from collections.abc import Callable
 
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.padding import padded
@@ -20,15 +22,16 @@ from lcma_tf.data.sources.photo_patches import load_photo_patches
 from lcma_tf.data.sources.tfds import load_tfds
 
 # Name -> function of (rest of the name, data_dir, image_size). A new source is one line. A name that
-# ends in a colon is a prefix; any other is the whole name, or a slash or colon follows it (TFDS).
-SOURCES = {
+# ends in a colon is a prefix; any other is the whole name, or a slash or colon follows it (TFDS). An
+# option of `load` that a source has an argument for is handed to it; the others refuse it.
+SOURCES: dict[str, Callable[..., ImageData]] = {
     "npz:": load_npz,
     "image_folder:": load_image_folder,
     "photo_patches": load_photo_patches,
     "cifar10": load_cifar10,
     "downsampled_imagenet": load_downsampled_imagenet,
     "imagenet_resized": load_imagenet_resized,
-    "celeb_a": load_celeb_a,  # And a fourth, the resampler.
+    "celeb_a": load_celeb_a,
     "mnist": functools.partial(load_idx, "mnist"),
     "fashion_mnist": functools.partial(load_idx, "fashion_mnist"),
 }
@@ -75,22 +78,25 @@ def load(
     if resampler not in RESAMPLERS:
         raise DataError(f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {resampler!r}")
     source, argument = _find(name)
-    if skip_bad_images and source is not load_image_folder:
-        raise DataError(
-            f"`skip_bad_images` must be False for any set but image_folder; got True for {name}"
-        )
-    if source is load_celeb_a:
-        data = load_celeb_a(argument, data_dir, image_size, resampler)
-    elif resampler != DEFAULT_RESAMPLER:
-        raise DataError(
-            f"`resampler` must be {DEFAULT_RESAMPLER} for any set but celeb_a; got {resampler!r} for "
-            f"{name}"
-        )
-    elif source is load_image_folder:
-        data = load_image_folder(argument, data_dir, image_size, skip_bad_images)
-    else:
-        data = source(argument, data_dir, image_size)
+    options = {}
+    for option, value, default in (
+        ("resampler", resampler, DEFAULT_RESAMPLER),
+        ("skip_bad_images", skip_bad_images, False),
+    ):
+        if _takes(source, option):
+            options[option] = value
+        elif value != default:
+            takers = [own.rstrip(":") for own, other in SOURCES.items() if _takes(other, option)]
+            raise DataError(
+                f"`{option}` must be {default} for any set but {', '.join(takers)}; got {value!r} for "
+                f"{name}"
+            )
+    data = source(argument, data_dir, image_size, **options)
     return data if pad_to is None else padded(data, pad_to)
+
+
+def _takes(source: Callable[..., ImageData], option: str) -> bool:
+    return option in inspect.signature(source).parameters
 
 
 def _find(name: str):
