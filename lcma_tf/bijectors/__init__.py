@@ -4,7 +4,7 @@ from lcma_tf.bijectors.base import ForeignBijector, ImageBijector
 from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
 from lcma_tf.bijectors.chain import FlowLayer, ImageChain
 from lcma_tf.bijectors.coupling import AffineCoupling
-from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize
+from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize, quantize
 from lcma_tf.bijectors.split import LikelihoodContributionSplit
 from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
 
@@ -21,4 +21,5 @@ __all__ = [
     "Squeeze",
     "Squeezed",
     "dequantize",
+    "quantize",
 ]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
 
-__all__ = ["LARGEST_PIXEL", "PixelLogit", "dequantize"]
+__all__ = ["LARGEST_PIXEL", "PixelLogit", "dequantize", "quantize"]
 
 # Below 256, in float32 too, whose numbers are 2**-16 apart just there.
 LARGEST_PIXEL = 256.0 - 2.0**-16
@@ -23,6 +23,11 @@ def dequantize(images: tf.Tensor, noise: tf.Tensor | float, dtype: tf.DType) -> 
         noise: u in [0, 1), broadcast to `images`; capped just below 1 so that no sum rounds to 256.
     """
     return tf.cast(images, dtype) + tf.minimum(tf.cast(noise, dtype), _LARGEST_NOISE)
+
+
+def quantize(pixels: tf.Tensor) -> tf.Tensor:
+    """Real pixels to uint8 ones, the bins of `dequantize`; beyond either end to the last of them."""
+    return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
 
 
 class PixelLogit(ImageBijector):

@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize
+from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize, quantize
 from lcma_tf.bijectors.shape_checks import ensure_event_shape
 from lcma_tf.config import FlowConfig, check_temperature
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
+from lcma_tf.model.graph_checks import finite
+from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.model.pixel_distribution import PixelDistribution
 from lcma_tf.model.row_by_row import row_by_row
 
@@ -65,18 +67,15 @@ class ImageDensity:
         latents = tf.TensorSpec([None, *shape], dtype)
         integer = tf.TensorSpec([], tf.int32)
 
-        def alone(function, shape, dtype) -> Callable[..., tf.Tensor]:
-            return row_by_row(function, shape, dtype) if batch_invariant else function
-
         log_prob, bound = (
-            alone(f, (), dtype) for f in (self._log_prob, self._importance_weighted_bound)
+            self.by_rows(f, (), dtype) for f in (self._log_prob, self._importance_weighted_bound)
         )
         self._log_prob_function = _compiled(log_prob, images, integer)
         self._bound_function = _compiled(bound, images, integer, integer)
         self._encode_function = _compiled(
-            alone(self._encode, shape, dtype), images, tf.TensorSpec(shape, dtype)
+            self.by_rows(self._encode, shape, dtype), images, tf.TensorSpec(shape, dtype)
         )
-        self._decode_function = _compiled(alone(self._decode, shape, tf.uint8), latents)
+        self._decode_function = _compiled(self.by_rows(self._decode, shape, tf.uint8), latents)
         self._sample_function = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
 
     def log_prob(self, images, seed: int = 0, num_importance_samples: int = 1) -> tf.Tensor:
@@ -196,6 +195,10 @@ class ImageDensity:
         draws = range(num_importance_samples)
         return tf.stack([self._noise(SCORE, seed, draw) for draw in draws])
 
+    def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
+        """`function` of a batch as this flow runs it: `row_by_row` if it is `batch_invariant`."""
+        return row_by_row(function, shape, dtype) if self.batch_invariant else function
+
     def layer_terms(self, images, noise) -> list[tf.Tensor]:
         """The log-det terms of each flow layer apart, nats `[N, H, W, C]`, in inference mode."""
         return self._latents_and_terms(images, noise)[1]
@@ -220,14 +223,11 @@ class ImageDensity:
         return self.latents_and_log_prob(images, noise)[1]
 
     def _importance_weighted_bound(self, images, seed, num_draws):
-        draws = tf.map_fn(
+        return importance_weighted(
             lambda draw: self._log_prob(images, seed, draw),
             tf.range(num_draws),
-            fn_output_signature=self.density_dtype,
-            parallel_iterations=1,  # Several passes at once would only take more memory.
+            self.density_dtype,
         )
-        log_num_draws = tf.math.log(tf.cast(num_draws, draws.dtype))
-        return tf.reduce_logsumexp(draws, axis=0) - log_num_draws
 
     def _sample(self, n, seed, temperature):
         shape = self.config.image_shape
@@ -241,10 +241,10 @@ class ImageDensity:
 
     def _decode(self, latents):
         # Cast to uint8, a NaN would be black.
-        latents = _finite(latents, "`latents` must be finite.")
+        latents = finite(latents, "`latents` must be finite.")
         pixels = self.distribution.bijector.forward(latents)
-        pixels = _finite(pixels, "`latents` must lead to finite images: a row of them does not.")
-        return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
+        pixels = finite(pixels, "`latents` must lead to finite images: a row of them does not.")
+        return quantize(pixels)
 
     def _noise(self, stream, seed, index, rows: tuple = ()) -> tf.Tensor:
         shape = [*rows, *self.config.image_shape]
@@ -268,13 +268,6 @@ class ImageDensity:
         shape = self.config.image_shape
         rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
         return ensure_event_shape(tensor, shape, rule, rank=4)
-
-
-def _finite(tensor, message):
-    check = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(tensor)), [message])
-    # An assertion alone orders nothing: what is computed must wait for it.
-    with tf.control_dependencies([check]):
-        return tf.identity(tensor)
 
 
 def _compiled(function, *signature):

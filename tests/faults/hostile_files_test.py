@@ -12,14 +12,13 @@ import zlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from lcma_tf.serving.client import retry, score
 from lcma_tf.serving.client.checks import RequestError
 from lcma_tf.serving.client.image_files import check_encoded
-from lcma_tf.serving.graph.signatures import ServingFlow
 from lcma_tf.serving.runtime.cpp_session import Code, CppSession, CppSessionError
+from saved_flows import save_flow
 from served_cases import encode_file
 from serving_stand_in import ServingStandIn
 from testing import random_images, tiny_flow
@@ -38,9 +37,8 @@ BASES = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    serving = ServingFlow(tiny_flow(image_shape=SHAPE, num_scales=1).frozen())
-    folder = tmp_path_factory.mktemp("export") / "flow"
-    tf.saved_model.save(serving, str(folder), signatures=serving.signatures)
+    flow = tiny_flow(image_shape=SHAPE, num_scales=1).frozen()
+    folder = save_flow(flow, tmp_path_factory.mktemp("export") / "flow")
     with CppSession(folder, check=False) as session:
         yield session
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf.serving.graph.signatures import ServingFlow
 from lcma_tf.serving.runtime.c_api import LoaderError
 from lcma_tf.serving.runtime.comparison import check_equal
 from lcma_tf.serving.runtime.cpp_loader import CppLoader
 from lcma_tf.serving.runtime.meta_graph import read_meta_graph, read_signatures
+from saved_flows import save_flow
 from testing import random_images, tiny_flow
 
 SHAPE = (8, 8, 3)
@@ -32,9 +32,8 @@ INPUTS = {
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    serving = ServingFlow(tiny_flow(image_shape=SHAPE, num_scales=1).frozen())
-    folder = tmp_path_factory.mktemp("export") / "flow"
-    tf.saved_model.save(serving, str(folder), signatures=serving.signatures)
+    flow = tiny_flow(image_shape=SHAPE, num_scales=1).frozen()
+    folder = save_flow(flow, tmp_path_factory.mktemp("export") / "flow")
     with CppLoader(folder) as loader:
         yield loader, read_signatures(read_meta_graph(folder))
 

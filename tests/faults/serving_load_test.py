@@ -18,8 +18,8 @@ from google.protobuf import text_format
 
 import serving_protos
 from batching_stand_in import Batching
-from lcma_tf.serving.graph.signatures import ServingFlow
 from lcma_tf.serving.runtime.cpp_session import CppSession
+from saved_flows import save_flow
 from served_cases import encode_file
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 
@@ -33,9 +33,8 @@ SAMPLES = 20  # Of memory.
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    serving = ServingFlow(tiny_flow(image_shape=SHAPE).frozen())
-    folder = tmp_path_factory.mktemp("export") / "flow"
-    tf.saved_model.save(serving, str(folder), signatures=serving.signatures)
+    flow = tiny_flow(image_shape=SHAPE).frozen()
+    folder = save_flow(flow, tmp_path_factory.mktemp("export") / "flow")
     config = text_format.Parse(
         (SERVING / "session.config").read_text(), tf.compat.v1.ConfigProto()
     ).SerializeToString()

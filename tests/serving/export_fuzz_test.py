@@ -19,8 +19,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from lcma_tf.serving.graph.signatures import ServingFlow
 from lcma_tf.serving.runtime.cpp_session import Code, CppSession, CppSessionError
+from saved_flows import save_flow
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 
 REQUESTS = int(os.environ.get("LCMA_FUZZ_REQUESTS", "1000"))
@@ -155,9 +155,8 @@ def request(rng):
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    serving = ServingFlow(tiny_flow(image_shape=SHAPE, num_scales=1).frozen())
-    folder = tmp_path_factory.mktemp("export") / "flow"
-    tf.saved_model.save(serving, str(folder), signatures=serving.signatures)
+    flow = tiny_flow(image_shape=SHAPE, num_scales=1).frozen()
+    folder = save_flow(flow, tmp_path_factory.mktemp("export") / "flow")
     with CppSession(folder, check=False) as session:
         yield session
 

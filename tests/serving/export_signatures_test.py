@@ -8,11 +8,13 @@ import tensorflow as tf
 from PIL import Image
 
 import lcma_tf
+from lcma_tf import config
 from lcma_tf.serving.client.checks import MAX_TEMPERATURE
 from lcma_tf.serving.graph.encoded_images import JPEG_METHODS
 from lcma_tf.serving.graph.signatures import ServingFlow
 from lcma_tf.serving.publishing.graph_scan import graph_problems
 from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError
+from saved_flows import save_flow
 from testing import assert_same_in_any_batch, random_images, tiny_flow
 
 INVALID_ARGUMENT = 3
@@ -21,16 +23,10 @@ IMAGES = random_images(256, SHAPE)
 SEEDS = np.stack([np.arange(8), 100 - np.arange(8)], axis=1).astype(np.int32)
 
 
-def saved(model, folder, **settings):
-    serving = ServingFlow(model.frozen(), **settings)
-    tf.saved_model.save(serving, str(folder), signatures=serving.signatures)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
     model = tiny_flow(image_shape=SHAPE, base_dim=4)
-    return model, saved(model, tmp_path_factory.mktemp("export") / "flow")
+    return model, save_flow(model.frozen(), tmp_path_factory.mktemp("export") / "flow")
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +82,8 @@ def test_a_batch_invariant_one_has_the_same_bits_in_every_batch(tmp_path):
         image_shape=(6, 10, 1), base_dim=3
     )  # Sizes that no block of a kernel divides.
     images, flow = random_images(16, (6, 10, 1)), model.frozen(batch_invariant=True)
-    serving = ServingFlow(flow, num_importance_samples=2)
-    tf.saved_model.save(serving, str(tmp_path / "flow"), signatures=serving.signatures)
-    with CppSession(tmp_path / "flow", check=False) as session:
+    folder = save_flow(flow, tmp_path / "flow", num_importance_samples=2)
+    with CppSession(folder, check=False) as session:
         latents = session.run("encode", {"images": images})["latents"]
         inputs = {"log_prob": {"images": images}, "encode": {"images": images}}
         inputs |= {"decode": {"latents": latents}, "sample": sampling(np.tile(SEEDS, (2, 1)))}
@@ -99,6 +94,11 @@ def test_a_batch_invariant_one_has_the_same_bits_in_every_batch(tmp_path):
                     np.testing.assert_array_equal(parts, whole[name], err_msg=signature)
         found = session.run("log_prob", {"images": images})["log_prob"]
     np.testing.assert_allclose(found, model.log_prob(images, 0, 2), rtol=1e-5)
+
+
+def test_the_clients_limit_of_the_temperature_is_the_models():
+    """Two numbers, since a client is there without the model."""
+    assert MAX_TEMPERATURE == config.MAX_TEMPERATURE
 
 
 def test_the_default_signature_is_log_prob(session):
@@ -166,7 +166,7 @@ def test_a_jpeg_is_decoded_by_the_method_of_the_training_data(tmp_path, method):
     files = [as_file(image, "JPEG", quality=90) for image in IMAGES[:8]]
     decoded = {m: [tf.io.decode_jpeg(f, dct_method=m).numpy() for f in files] for m in JPEG_METHODS}
     assert np.any(decoded[JPEG_METHODS[0]] != np.array(decoded[JPEG_METHODS[1]]))
-    with CppSession(saved(model, tmp_path / "flow", jpeg_method=method)) as session:
+    with CppSession(save_flow(model.frozen(), tmp_path / "flow", jpeg_method=method)) as session:
         encoded = session.run("log_prob_encoded", {"image_bytes": strings(*files)})
         scored = session.run("log_prob", {"images": np.stack(decoded[method])})
     np.testing.assert_array_equal(encoded["log_prob"], scored["log_prob"])
@@ -265,7 +265,9 @@ def test_settings_reach_the_graph(tmp_path):
     model = tiny_flow(image_shape=(4, 4, 1))
     settings = {"noise_seed": 5, "num_importance_samples": 3, "max_batch_size": 4}
     images = random_images(4, (4, 4, 1))
-    with CppSession(saved(model, tmp_path / "flow", **settings), check=False) as session:
+    with CppSession(
+        save_flow(model.frozen(), tmp_path / "flow", **settings), check=False
+    ) as session:
         found = session.run("log_prob", {"images": images})["log_prob"]
         np.testing.assert_allclose(found, model.log_prob(images, 5, 3), rtol=1e-5)
         assert np.abs(found - model.log_prob(images)).min() > 1e-3

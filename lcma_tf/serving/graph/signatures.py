@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.bijectors import quantize
 from lcma_tf.config import require
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from lcma_tf.model.frozen_flow import FrozenFlow
-from lcma_tf.model.row_by_row import row_by_row
+from lcma_tf.model.graph_checks import after, finite
+from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.serving.client.checks import MAX_BATCH_SIZE, MAX_TEMPERATURE
 from lcma_tf.serving.graph.encoded_images import FILE_CHANNELS, JPEG_METHODS, decode_images
 
@@ -115,12 +117,9 @@ class _ServingGraph:
             autograph=False,
         )
 
-        def alone(function, shape, dtype):
-            return row_by_row(function, shape, dtype) if flow.batch_invariant else function
-
-        self._nats = alone(self._log_prob_of, (), dtype)
-        self._latents = alone(self._latents_of, self._shape, dtype)
-        self._pixels = alone(self._forward, self._shape, dtype)
+        self._nats = flow.by_rows(self._log_prob_of, (), dtype)
+        self._latents = flow.by_rows(self._latents_of, self._shape, dtype)
+        self._pixels = flow.by_rows(self._forward, self._shape, dtype)
 
     def signatures(self) -> dict[str, Any]:
         images = self._images()
@@ -156,20 +155,18 @@ class _ServingGraph:
     def _log_prob_of(self, images):
         if len(self._noise) == 1:
             return self._inverse(images, self._noise[0])[1]
-        draws = tf.map_fn(
+        return importance_weighted(
             lambda noise: self._inverse(images, noise)[1],
             tf.constant(self._noise),
-            fn_output_signature=self._noise.dtype,
-            parallel_iterations=1,
+            self._flow.density_dtype,
         )
-        return tf.reduce_logsumexp(draws, axis=0) - float(np.log(len(self._noise)))
 
     def _latents_of(self, images):
         middle = np.full(self._shape, 0.5, self._noise.dtype)
         return self._inverse(images, middle)[0]
 
     def _scores(self, images):
-        nats = _finite(self._nats(images), "images: an image has no finite score")
+        nats = finite(self._nats(images), "images: an image has no finite score")
         nats = tf.cast(nats, tf.float32)
         size = self._flow.config.num_dimensions
         return {"log_prob": nats, "bits_per_dim": nats_to_bits_per_dim(nats, size)}
@@ -179,7 +176,7 @@ class _ServingGraph:
         # A comparison with NaN is false.
         valid = tf.reduce_all((temperature >= 0) & (temperature <= MAX_TEMPERATURE))
         message = f"temperature: must be between 0 and {MAX_TEMPERATURE}"
-        (temperature,) = _after([tf.debugging.Assert(valid, [message, temperature])], temperature)
+        (temperature,) = after([tf.debugging.Assert(valid, [message, temperature])], temperature)
         dtype = self._flow.density_dtype
         normal = tf.map_fn(
             lambda row: tf.random.stateless_normal(self._shape, row, dtype=dtype, alg="philox"),
@@ -191,17 +188,17 @@ class _ServingGraph:
 
     def _encode(self, images):
         (images,) = self._checked(images=(images, self._shape))
-        latents = _finite(self._latents(images), "images: an image has no finite latents")
+        latents = finite(self._latents(images), "images: an image has no finite latents")
         return {"latents": tf.cast(latents, tf.float32)}
 
     def _decode(self, latents):
         (latents,) = self._checked(latents=(latents, self._shape))
-        latents = _finite(latents, "latents: must be finite")
+        latents = finite(latents, "latents: must be finite")
         return {"images": self._images_of(tf.cast(latents, self._flow.density_dtype), "latents")}
 
     def _images_of(self, latents, name):
-        pixels = _finite(self._pixels(latents), f"{name}: a row has no finite image")
-        return tf.cast(tf.clip_by_value(tf.floor(pixels), 0, 255), tf.uint8)
+        pixels = finite(self._pixels(latents), f"{name}: a row has no finite image")
+        return quantize(pixels)
 
     def _checked(self, **inputs: tuple[tf.Tensor, Sequence[int]]) -> list[tf.Tensor]:
         """The inputs, by name with the shape of a row, but not before their shapes are right."""
@@ -220,18 +217,7 @@ class _ServingGraph:
         if len(rows) > 1:
             message = f"{' and '.join(inputs)}: must have the same number of rows"
             checks.append(tf.debugging.Assert(rows[0] == rows[1], [message, *rows]))
-        return _after(checks, *tensors)
-
-
-def _after(checks, *tensors: tf.Tensor) -> list[tf.Tensor]:
-    # An assertion alone orders nothing: what is computed must wait for it.
-    with tf.control_dependencies(checks):
-        return [tf.identity(tensor) for tensor in tensors]
-
-
-def _finite(tensor: tf.Tensor, message: str) -> tf.Tensor:
-    check = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(tensor)), [message])
-    return _after([check], tensor)[0]
+        return after(checks, *tensors)
 
 
 def _concrete(function: Callable[..., Any], **inputs: tf.TensorSpec):
