@@ -31,8 +31,9 @@ class InFlowBatchNorm(ImageBijector):
         moments: `changed`: over the changed positions. `all`: over all positions, with zeros at the
             untouched ones, as the RealNVP program takes them; under a checkerboard that halves the
             variance, and the changed half leaves with a variance of about 2.
-        moving_mean, moving_variance: variables `[c]`, for an owner that keeps them elsewhere (a Keras
-            model); None = made here.
+        moving_mean: variable `[c]`, for an owner that keeps it elsewhere (a Keras model); None = made
+            here.
+        moving_variance: likewise.
         epsilon: added to the variance.
         dtype: of the variables made here.
 
