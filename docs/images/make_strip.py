@@ -1,7 +1,8 @@
-"""Draws `strip.png`, the picture of the README, from a finished run of the quickstart.
+"""Draws `strip.png`, the picture of the README, from a finished run of the quickstart:
 
-    python -m lcma_tf.train --flagfile=configs/quickstart.flags
     python docs/images/make_strip.py runs/quickstart
+
+Such a run is made by `python -m lcma_tf.train --flagfile=configs/quickstart.flags`.
 """
 
 import pathlib

@@ -27,8 +27,14 @@ def quickstart(tmp_path_factory, photographs):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """The address of a stand-in for TensorFlow Serving, with a model of the signatures of a flow."""
+def served(tmp_path_factory):
+    """A stand-in for TensorFlow Serving, REST and gRPC, with a model of the signatures of a flow."""
     folder = tmp_path_factory.mktemp("served")
-    with opened_session(folder) as session, ServingStandIn(session) as stand_in:
-        yield stand_in.rest_address
+    with opened_session(folder) as session, ServingStandIn(session, grpc=True) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="session")
+def server(served):
+    """Its address for REST."""
+    return served.rest_address
