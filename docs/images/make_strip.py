@@ -14,6 +14,7 @@ import numpy as np
 import lcma_tf
 
 _SIDE = 4  # Images of a grid, down and across.
+_CHANNEL = 1  # Green.
 
 
 def main(workdir: str) -> None:
@@ -27,20 +28,20 @@ def main(workdir: str) -> None:
         first = contributions["layer_1"]
     images = lcma_tf.data.load("photo_patches").test
     chosen = np.random.default_rng(0).permutation(len(images))[: _SIDE**2]
-    low, high = np.percentile(first, [1, 99])
+    low, high = np.percentile(first[..., _CHANNEL], [1, 99])
     # The corner of the image alone: pixels, and so the pattern, can be seen.
     panels = [
         ("photographs", _grid(images[chosen]), {}),
         ("samples of the flow", _grid(flow.sample(_SIDE**2, seed=0).numpy()), {}),
-        ("contribution, layer 1", first[:16, :16, 0], {"vmin": low, "vmax": high}),
-        ("goes on (black)", ~factorization.masks[0][:16, :16, 0], {"cmap": "gray"}),
-        ("scale of exit", factorization.exit_scale()[:16, :16, 0], {"cmap": "magma"}),
+        ("contribution, layer 1", first[:16, :16, _CHANNEL], {"vmin": low, "vmax": high}),
+        ("goes on (black)", ~factorization.masks[0][:16, :16, _CHANNEL], {"cmap": "gray"}),
+        ("scale of exit", factorization.exit_scale()[:16, :16, _CHANNEL], {"cmap": "magma"}),
     ]
     figure, axes = pyplot.subplots(1, len(panels), figsize=(11, 2.45), layout="constrained")
     for axis, (title, picture, options) in zip(axes, panels, strict=True):
         axis.imshow(picture, interpolation="nearest", **options)
         axis.set_title(title, fontsize=10)
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[])
     figure.savefig(pathlib.Path(__file__).parent / "strip.png", dpi=100)
 
 
