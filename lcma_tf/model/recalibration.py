@@ -133,7 +133,7 @@ def _average_moments(
 
 
 def moments_step(model: FlowModel) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], None]:
-    """Returns a graph of (batch, seed, index) that takes a batch into the averages of those before it."""
+    """A graph of (batch, seed, index) that takes a batch into the averages of those before it."""
 
     @tf.function(autograph=False, reduce_retracing=True)
     def step(batch, seed, index):
