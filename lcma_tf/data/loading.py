@@ -20,6 +20,7 @@ from lcma_tf.data.sources.mnist import load_idx
 from lcma_tf.data.sources.npz import load_npz
 from lcma_tf.data.sources.photo_patches import load_photo_patches
 from lcma_tf.data.sources.tfds import load_tfds
+from lcma_tf.data.splits import IN_MEMORY
 
 # Name -> function of (rest of the name, data_dir, image_size). A new source is one line. A name that
 # ends in a colon is a prefix; any other is the whole name, or a slash or colon follows it (TFDS). An
@@ -77,6 +78,10 @@ def load(
             raise DataError(f"`{option}` must be None or at least 1; got {value}")
     if resampler not in RESAMPLERS:
         raise DataError(f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {resampler!r}")
+    if name == IN_MEMORY:
+        raise DataError(
+            f"{IN_MEMORY}: such images were given as arrays and kept nowhere; name another data set"
+        )
     source, argument = _find(name)
     options = {}
     for option, value, default in (

@@ -5,6 +5,7 @@ import numpy as np
 from lcma_tf.data.image_data import DataError, ImageData
 
 MAX_CUT = 5_000
+IN_MEMORY = "in_memory"  # The name of a set that was given as arrays, and cannot be loaded again.
 
 
 def with_all_splits(
@@ -48,3 +49,16 @@ def with_all_splits(
         description=" ".join(notes),
         jpeg_method=jpeg_method,
     )
+
+
+def from_array(images: np.ndarray) -> ImageData:
+    """`ImageData` of images in memory, uint8 `[N, H, W, C]`; `validation` and `test` are cut out.
+
+    Raises:
+        DataError: an array of another type, rank or number of channels, or of less than three images.
+    """
+    if isinstance(images, np.ndarray) and images.ndim == 4 and len(images) < 3:
+        raise DataError(
+            f"`images` must be at least 3, as validation and test are cut out; got {len(images)}"
+        )
+    return with_all_splits(IN_MEMORY, {"train": images}, "Images given as an array.")
