@@ -57,8 +57,12 @@ def from_array(images: np.ndarray) -> ImageData:
     Raises:
         DataError: an array of another type, rank or number of channels, or of less than three images.
     """
-    if isinstance(images, np.ndarray) and images.ndim == 4 and len(images) < 3:
+    found = type(images).__name__
+    if isinstance(images, np.ndarray):
+        found = f"{images.dtype} {list(images.shape)}"
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or len(images) < 3:
         raise DataError(
-            f"`images` must be at least 3, as validation and test are cut out; got {len(images)}"
+            "`images` must be an array [N, H, W, C] of at least 3 images, as some are kept for "
+            f"validation and test; got {found}"
         )
     return with_all_splits(IN_MEMORY, {"train": images}, "Images given as an array.")

@@ -47,7 +47,7 @@ class Run:
         workdir: where it is kept.
         runtime: of whoever begins it.
 
-    Raises, whatever is called:
+    Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
         BackupError: what was saved before cannot be read.
         NonFiniteError: training left the finite numbers.

@@ -115,12 +115,20 @@ KINDS_OF_INPUT = {
 
 
 @pytest.fixture(scope="module")
-def fast():
-    """A flow that learns so fast that its moving averages lag far behind."""
+def compiled():
     model = tiny_flow(base_dim=4)
-    adam = FusedAdam(0.1, global_clipnorm=100.0)
+    adam = FusedAdam(1e-4, global_clipnorm=100.0)
     model.compile(adam, loss=NegativeLogLikelihood(), jit_compile=False)
     return model
+
+
+@pytest.fixture
+def lagging(compiled):
+    """A flow whose moving averages are far from those of its weights, and stay so for some steps."""
+    for variable in compiled.non_trainable_variables:
+        if "mean" in variable.name or "variance" in variable.name:
+            variable.assign(10 * np.ones(variable.shape))
+    return compiled
 
 
 def change_by_recalibration(model):
@@ -130,26 +138,26 @@ def change_by_recalibration(model):
     return abs(float(np.mean(model.bits_per_dim(IMAGES))) - before)
 
 
-def test_moving_averages_lag(fast):
-    fast.fit(IMAGES, batch_size=16, verbose=0, recalibrate=False)
-    assert change_by_recalibration(fast) > 0.3
+def test_moving_averages_lag(lagging):
+    lagging.fit(IMAGES, batch_size=16, verbose=0, recalibrate=False)
+    assert change_by_recalibration(lagging) > 1
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_INPUT)
-def test_fit_ends_with_statistics_that_belong_to_the_weights(fast, kind):
-    assert fast.fit(**KINDS_OF_INPUT[kind](), verbose=0).history["loss"]
-    assert change_by_recalibration(fast) < 0.05
+def test_fit_ends_with_statistics_that_belong_to_the_weights(lagging, kind):
+    assert lagging.fit(**KINDS_OF_INPUT[kind](), verbose=0).history["loss"]
+    assert change_by_recalibration(lagging) < 0.2
 
 
-def test_statistics_come_after_the_callbacks(fast):
+def test_statistics_come_after_the_callbacks(lagging):
     """`EarlyStopping` gives back the weights of an earlier epoch when training has ended."""
     best = keras.callbacks.EarlyStopping("loss", restore_best_weights=True, mode="max", patience=9)
-    fast.fit(IMAGES, batch_size=16, epochs=3, verbose=0, shuffle=False, callbacks=[best])
-    assert change_by_recalibration(fast) < 0.05
+    lagging.fit(IMAGES, batch_size=16, epochs=3, verbose=0, shuffle=False, callbacks=[best])
+    assert change_by_recalibration(lagging) < 0.2
 
 
-def test_a_fit_that_does_not_train_leaves_everything(fast):
-    before = fast.get_weights()
-    fast.fit(IMAGES, epochs=2, initial_epoch=2, verbose=0)
-    for new, old in zip(fast.get_weights(), before, strict=True):
+def test_a_fit_that_does_not_train_leaves_everything(lagging):
+    before = lagging.get_weights()
+    lagging.fit(IMAGES, epochs=2, initial_epoch=2, verbose=0)
+    for new, old in zip(lagging.get_weights(), before, strict=True):
         np.testing.assert_array_equal(new, old)
