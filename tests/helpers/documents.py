@@ -82,7 +82,7 @@ def blocks_of(text, page, *languages):
 def _with_values(code, values):
     for value in values.split(","):
         name, _, new = value.strip().partition("=")
-        code, count = re.subn(rf"\b{name}=[\w.]+", f"{name}={new}", code)
+        code, count = re.subn(rf"\b{name}=[\w.\"]+", f"{name}={new}", code)
         if not count:
             raise ValueError(
                 f"A comment sets {name}, which the block after it does not have: {code!r}."
