@@ -1,6 +1,6 @@
 """Every public class has an example in its docstring, and it runs as it stands.
 
-Public is what the API page lists. Errors and the tuples that functions return need no example.
+Public is what the API page lists. Errors, protocols and the tuples that functions return need none.
 """
 
 import importlib
@@ -17,7 +17,8 @@ def public_classes():
     for name in re.findall(r"^::: ([\w.]+)$", read("docs/api.md"), flags=re.MULTILINE):
         module, _, attribute = name.rpartition(".")
         found = getattr(importlib.import_module(module), attribute)
-        if inspect.isclass(found) and not issubclass(found, Exception | tuple):
+        is_protocol = getattr(found, "_is_protocol", False)
+        if inspect.isclass(found) and not is_protocol and not issubclass(found, Exception | tuple):
             yield pytest.param(found, id=name)
 
 
