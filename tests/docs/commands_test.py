@@ -7,6 +7,7 @@ further. The short commands on a finished run, and those that ask a server, are 
 import importlib
 import itertools
 import re
+import shutil
 import tomllib
 
 import pytest
@@ -108,13 +109,14 @@ def words_of(page, *beginning):
 
 
 def test_a_finished_run_is_evaluated_and_drawn(finished, tmp_path):
-    for module, more in (("evaluate", []), ("sample", [f"--output={tmp_path / 'drawn.png'}"])):
+    run = shutil.copytree(finished.workdir, tmp_path / "run")
+    for module in ("evaluate", "sample"):
         words = words_of("docs/runs.md", "python", "-m", f"lcma_tf.{module}")
-        arguments = [word.replace("RUN", str(finished.workdir)) for word in words[3:]]
-        ended = commands.call(words[2], *arguments, *more)
+        arguments = [word.replace("RUN", str(run)) for word in words[3:]]
+        ended = commands.call(words[2], *arguments)
         assert ended.code == 0, ended.err
         assert ("bits/dim" in ended.out) == (module == "evaluate")
-    assert (tmp_path / "drawn.png").is_file()
+    assert (run / "drawn.png").is_file()
 
 
 @pytest.mark.parametrize(("verb", "made"), [("score", "scores.csv"), ("sample", "samples.png")])
