@@ -17,12 +17,9 @@ def public_classes():
     for name in re.findall(r"^::: ([\w.]+)$", read("docs/api.md"), flags=re.MULTILINE):
         module, _, attribute = name.rpartition(".")
         found = getattr(importlib.import_module(module), attribute)
-        is_protocol = getattr(found, "_is_protocol", False)
-        if (
-            inspect.isclass(found)
-            and not is_protocol
-            and not issubclass(found, Exception | tuple | dict)
-        ):
+        if not inspect.isclass(found) or issubclass(found, Exception | tuple | dict):
+            continue
+        if not getattr(found, "_is_protocol", False):
             yield pytest.param(found, id=name)
 
 

@@ -27,6 +27,18 @@ def test_every_page_and_notebook_can_be_reached_from_the_readme():
     assert {*PAGES, *NOTEBOOKS} <= reached
 
 
+def test_the_pages_that_sources_name_are_there():
+    named = {
+        page
+        for pattern in ("lcma_tf/**/*.py", "export/**/*", "configs/*", "tests/**/*.py", "*.toml")
+        for path in ROOT.glob(pattern)
+        if path.suffix in (".py", ".flags", ".sh", ".yml", ".config", ".txt", ".toml")
+        for page in re.findall(r"docs/\w+\.md", path.read_text())
+    }
+    assert {"docs/results.md", "docs/paper.md", "docs/faults.md"} <= named
+    assert {page for page in named if not (ROOT / page).is_file()} == set()
+
+
 def resolved(name):
     """The object of a dotted name."""
     module, _, attribute = name.rpartition(".")
