@@ -16,7 +16,7 @@ from documents import blocks_of, read
 def public_classes():
     for name in re.findall(r"^::: ([\w.]+)$", read("docs/api.md"), flags=re.MULTILINE):
         module, _, attribute = name.rpartition(".")
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute, None)
         if not inspect.isclass(found) or issubclass(found, Exception | tuple | dict):
             continue
         if not getattr(found, "_is_protocol", False):
