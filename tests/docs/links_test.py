@@ -46,14 +46,16 @@ def resolved(name):
 
 
 def test_the_api_page_has_every_public_name():
-    listed = re.findall(r"^::: ([\w.]+)$", read("docs/api.md"), flags=re.MULTILINE)
+    page = read("docs/api.md")
+    listed = re.findall(r"^::: ([\w.]+)$", page, flags=re.MULTILINE)
     assert len(listed) == len(set(listed))
     for name in listed:
         resolved(name)
     modules = ("lcma_tf.bijectors", "lcma_tf.data")
     public = {f"lcma_tf.{name}" for name in lcma_tf.__all__ if f"lcma_tf.{name}" not in MODULES}
     public |= {f"{m}.{name}" for m in modules for name in importlib.import_module(m).__all__}
-    assert public <= set(listed)
+    # `lcma_tf.train` is a module to whoever reads sources: the function stands under this heading.
+    assert public <= {*listed, *re.findall(r"heading: ([\w.]+)", page)}
 
 
 MODULES = {f"lcma_tf.{name}" for name in ("bijectors", "data", "flows", "networks")}
