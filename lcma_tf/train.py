@@ -1,6 +1,6 @@
-"""`python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures."""
+"""`lcma-train`, or `python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures."""
 
-from lcma_tf import cli
+from lcma_tf import cli, plots
 from lcma_tf.cli import flags as flag_config
 
 
@@ -9,6 +9,7 @@ def main() -> None:
     # TensorFlow divides a CPU only before it is used.
     config = flag_config.train_config()
     flag_config.check_flow_flags()
+    plots.require_matplotlib()
     from lcma_tf import data
     from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
     from lcma_tf.experiment.run import run_experiment
@@ -21,6 +22,11 @@ def main() -> None:
     run_experiment(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """What the script `lcma-train` runs."""
     flag_config.define_train_flags()
     cli.run(main, resumable=True)
+
+
+if __name__ == "__main__":
+    command()
