@@ -9,4 +9,6 @@ setup(
     packages=[*find_packages(include=["lcma_tf", "lcma_tf.*"]), "lcma_tf.configs"],
     package_dir={"lcma_tf.configs": "configs"},
     package_data={"lcma_tf.configs": ["*.flags", "README.md"]},
+    # Not `build`, which a file system without case takes for the file `BUILD`.
+    options={"build": {"build_base": ".build"}},
 )

@@ -158,7 +158,7 @@ def test_help_of_each_script_lists_its_flags(built):
 
 def test_the_pipeline_runs_from_another_folder(built):
     dataset = commands.write_npz(built.elsewhere / "images.npz")
-    tiny = {**commands.TINY, "pretrain_steps": 2, "train_steps": 2, "warmup_steps": 0}
+    tiny = {**commands.TINY, "train_steps": 2, "warmup_steps": 0, "split_rule": "realnvp"}
     built.run("lcma-train", "--config=quickstart", *commands.as_flags(dataset=dataset, **tiny))
     workdir = built.elsewhere / "runs" / "quickstart"  # As the configuration says.
     assert {"metrics.json", "model.keras", "samples.png", "training.png"} <= set(
