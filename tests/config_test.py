@@ -33,6 +33,7 @@ REFUSED_BY_TRAIN = {
     "resampler": ["bilinear", "", None],
     "pad_to": [0, -32, 32.0, "32"],
     "skip_bad_images": [1, "yes", None],
+    "validation_share": [0, 0.0, 0.51, -0.1, math.nan, "0.1", True],
     "split_rule": ["lmca", "", None],
     "train_steps": [0, -1, *NOT_INTEGERS],
     "pretrain_steps": [0, -1, 2.0, "2"],
@@ -62,7 +63,7 @@ def test_a_value_that_breaks_its_rule_is_refused(config, field, value):
 
 
 def test_the_table_of_refused_values_covers_every_field():
-    unchecked = {"data_dir", "factorization_path", "flip"}  # Any text; any truth.
+    unchecked = {"data_dir", "factorization_path", "initialize_from", "flip"}  # Any text or truth.
     fields = {
         field.name for config in (FlowConfig, TrainConfig) for field in dataclasses.fields(config)
     }

@@ -14,6 +14,7 @@ from lcma_tf import data as data_lib
 from lcma_tf.config import FlowConfig, TrainConfig, require
 from lcma_tf.data import ImageData
 from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
+from lcma_tf.errors import UserError
 from lcma_tf.experiment.run import pretrain, run_experiment
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.say import say
@@ -29,7 +30,7 @@ __all__ = ["StudyError", "run_study"]
 Run = tuple[Arm, int]  # An arm and a seed.
 
 
-class StudyError(ArithmeticError):
+class StudyError(UserError, ArithmeticError):
     """Some runs of a study ended without a result; the others are kept."""
 
 
