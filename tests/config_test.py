@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import pytest
 
@@ -100,6 +101,21 @@ def test_warm_up_must_end_before_the_steps_do(steps):
     TrainConfig(warmup_steps=49, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
     with pytest.raises(ConfigError, match=f"`warmup_steps` must be less than {steps}=50; got 50"):
         TrainConfig(warmup_steps=50, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
+
+
+def test_the_share_of_validation_is_handed_on_where_it_is_given():
+    assert "validation_share" not in TrainConfig().data_options()
+    assert TrainConfig(validation_share=0.5).data_options()["validation_share"] == 0.5
+
+
+def test_paths_are_made_absolute():
+    paths = {"data_dir": "d", "factorization_path": "f.npz", "initialize_from": "runs/one"}
+    config = TrainConfig("npz:a.npz", **paths).with_absolute_paths()
+    assert config.dataset == f"npz:{os.path.abspath('a.npz')}"
+    for name, path in paths.items():
+        assert getattr(config, name) == os.path.abspath(path)
+    with pytest.raises(ConfigError, match="`initialize_from`: .*~no_such_user"):
+        TrainConfig(initialize_from="~no_such_user/run").with_absolute_paths()
 
 
 @pytest.mark.parametrize(
