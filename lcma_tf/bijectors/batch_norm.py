@@ -49,6 +49,7 @@ class InFlowBatchNorm(ImageBijector):
         moments: str = "changed",
         moving_mean: tf.Variable | None = None,
         moving_variance: tf.Variable | None = None,
+        *,
         epsilon: float = 1e-4,
         dtype: tf.DType = tf.float32,
         name: str = "in_flow_batch_norm",

@@ -26,26 +26,29 @@ class ImageDensity:
 
     Each is compiled once for any batch size and is a function of the current weights. Images are uint8
     `[N, H, W, C]` (or float32 0..255, where `config.real_valued`), latents float `[N, H, W, C]` in the
-    same coordinates, densities nats per image over pixels in [0, 256). A mixin: all of it asks `passes`,
-    which its owner makes.
+    same coordinates, densities nats per image over pixels in [0, 256). A mixin: all of it asks the
+    `FlowPasses` that its owner makes.
+
+    Attributes:
+        passes: what is asked.
+        flow: the bijector from latents to what the pixel transform makes of images.
+        distribution: over pixels in [0, 256), events `[H, W, C]`.
     """
 
     passes: FlowPasses
+    flow: FlowLayer
+    distribution: PixelDistribution
+
+    def ask(self, passes: FlowPasses) -> None:
+        """Has all questions answered by `passes`."""
+        self.passes = passes
+        # Attributes of the owner: TensorFlow finds the variables of a checkpoint by them.
+        self.flow, self.distribution = passes.flow, passes.distribution
 
     @property
     def config(self) -> FlowConfig:
         """What the flow is."""
         return self.passes.config
-
-    @property
-    def flow(self) -> FlowLayer:
-        """The bijector from latents to what the pixel transform makes of images."""
-        return self.passes.flow
-
-    @property
-    def distribution(self) -> PixelDistribution:
-        """The distribution over pixels in [0, 256), events `[H, W, C]`."""
-        return self.passes.distribution
 
     @property
     def density_dtype(self) -> str:

@@ -74,7 +74,7 @@ class FlowModel(ImageDensity, keras.Model):
         networks = builder.make_networks(dtype, rematerialize)
         self._network_names = tuple(networks)
         self.networks = list(networks.values())  # Keras saves them by their places in this list.
-        self.passes = FlowPasses(config, builder.make_bijector(networks), dtype)
+        self.ask(FlowPasses(config, builder.make_bijector(networks), dtype))
         layers = [f"layer_{layer}" for layer in range(1, config.num_scales + 1)]
         self.part_names = ("latent", *layers, "pixel")
         self.breakdown = BitsPerDim(self.part_names, config.num_dimensions)
@@ -106,7 +106,12 @@ class FlowModel(ImageDensity, keras.Model):
         _check_mixed_precision(mixed_precision, dtype)
         networks = dict(zip(self._network_names, self.networks, strict=True))
         return FrozenFlow(
-            self.config, self.factorization, dtype, networks, mixed_precision, batch_invariant
+            self.config,
+            self.factorization,
+            dtype,
+            networks,
+            mixed_precision=mixed_precision,
+            batch_invariant=batch_invariant,
         )
 
     # What Keras calls.

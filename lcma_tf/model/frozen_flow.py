@@ -40,13 +40,11 @@ class FrozenFlow(tf.Module, ImageDensity):
         factorization: Factorization,
         dtype: str,
         networks: Mapping[str, Any],
+        *,
         mixed_precision: bool = False,
         batch_invariant: bool = False,
     ):
         super().__init__(name="frozen_flow")
         self.networks = {name: net.frozen(mixed_precision) for name, net in networks.items()}
         bijector = flow_builder(config, factorization).make_bijector(self.networks)
-        self.passes = FlowPasses(config, bijector, dtype, batch_invariant)
-        self._bijector = (
-            self.distribution.bijector
-        )  # Tracked: a part may hold variables of its own.
+        self.ask(FlowPasses(config, bijector, dtype, batch_invariant))
