@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import flags
 
+from lcma_tf.cli.named_configs import config_names, config_path
 from lcma_tf.config import MAX_SEED, FlowConfig, Option, TrainConfig, options, require
 from lcma_tf.files.paths import expanded
 from lcma_tf.study.config import StudyConfig, compared_rules
@@ -36,6 +37,7 @@ FLAGS = flags.FLAGS
 
 def define_train_flags() -> None:
     """The flags of `lcma_tf.train`."""
+    _define_config()
     _define_path("workdir", None, "folder of the run: made, or gone on with", required=True)
     for config in (TrainConfig, FlowConfig):
         fields = {field.name: field for field in dataclasses.fields(config)}
@@ -177,6 +179,25 @@ def _define_path(name: str, default: str | None, text: str, **options: Any) -> N
     flags.DEFINE(
         _PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
     )
+
+
+class _ConfigParser(flags.ArgumentParser):
+    """The name of settings of ours, which hold from where it stands on, as those of a flag file do.
+
+    Absl parses flags in their order, so that what follows overrides them. A flag file may have the flag,
+    too; `--flagfile` there would be a path from the user's folder.
+    """
+
+    syntactic_help = "a name"
+
+    def parse(self, argument: str) -> str:
+        FLAGS(["config", f"--flagfile={config_path(argument)}"])
+        return argument
+
+
+def _define_config() -> None:
+    text = f"settings that come with lcma_tf, in place of a --flagfile: {', '.join(config_names())}"
+    flags.DEFINE(_ConfigParser(), "config", None, text, serializer=flags.ArgumentSerializer())
 
 
 def _show_in_help() -> None:

@@ -37,6 +37,9 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         resumable: whether the same command goes on where it was.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Before TensorFlow is imported.
+    program = sys.modules["__main__"]
+    # What --help begins with; the script that an installation makes has nothing there.
+    program.__doc__ = program.__doc__ or sys.modules[main.__module__].__doc__
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:

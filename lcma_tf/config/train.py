@@ -61,7 +61,8 @@ class TrainConfig(OptionConfig):
             and as many for test, where a data set has no such splits; None = the habit of its source.
         split_rule: a name of `lcma_tf.choices.RULES` (`lcma_tf.SPLIT_RULES`).
         factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
-        initialize_from: a run whose weights the training begins with; or None.
+        initialize_from: a run, or a `.keras` file, whose weights the training begins with; None = with
+            fresh ones. A pretraining begins with fresh ones always.
         train_steps: optimizer steps of the training.
         pretrain_steps: optimizer steps of the pretraining; None = as many as `train_steps`.
         batch_size: images a step, over all devices.

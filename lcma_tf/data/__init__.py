@@ -10,13 +10,16 @@ from lcma_tf.data.pipeline import (
     gather_images,
     training_batches,
 )
+from lcma_tf.data.splits import IN_MEMORY, from_array
 
 __all__ = [
+    "IN_MEMORY",
     "DataError",
     "ImageData",
     "check_training_batches",
     "codec_bits_per_dim",
     "evaluation_batches",
+    "from_array",
     "gather_images",
     "load",
     "training_batches",

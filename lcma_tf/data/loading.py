@@ -13,6 +13,7 @@ from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.padding import padded
 from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources.tfds import load_tfds
+from lcma_tf.data.splits import IN_MEMORY
 
 
 def load(
@@ -55,6 +56,10 @@ def load(
             raise DataError(f"`{option}` must be None or at least 1; got {value}")
     if resampler not in RESAMPLERS:
         raise DataError(f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {resampler!r}")
+    if name == IN_MEMORY:
+        raise DataError(
+            f"{IN_MEMORY}: such images were given as arrays and kept nowhere; name another data set"
+        )
     source, argument = _find(name)
     options = {}
     for option, value, default in (

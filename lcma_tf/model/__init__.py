@@ -10,6 +10,7 @@ from lcma_tf.model.files import MODEL_FILE, ModelFileError, load, load_weights
 from lcma_tf.model.flow_model import FlowModel
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.model.recalibration import recalibrate
 
 __all__ = [
     "MODEL_FILE",
@@ -23,4 +24,5 @@ __all__ = [
     "load",
     "load_weights",
     "nats_to_bits_per_dim",
+    "recalibrate",
 ]

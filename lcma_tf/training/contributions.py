@@ -16,13 +16,13 @@ from lcma_tf.data import evaluation_batches
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.model import FlowModel
-from lcma_tf.training.recalibration import noise_of
+from lcma_tf.model.recalibration import noise_of
 
 __all__ = ["average_contributions", "load_contributions", "save_contributions"]
 
 
 def average_contributions(
-    model: FlowModel, images: np.ndarray, batch_size: int, seed: int = 0
+    model: FlowModel, images: np.ndarray, batch_size: int = 64, seed: int = 0
 ) -> list[np.ndarray]:
     """Returns for every flow layer the mean over `images` of equation 9's tensor.
 

@@ -16,8 +16,8 @@ import commands
 import lcma_tf
 from lcma_tf import bijectors, choices
 from lcma_tf.data import ImageData
-from lcma_tf.distribute.strategy import RuntimeConfig
-from lcma_tf.experiment.run import run_experiment
+from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.run_images import load_images
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import SplitRule
@@ -198,12 +198,13 @@ def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkey
     metrics = workdir.read_metrics()
     workdir.model.unlink()
     workdir.metrics.unlink()
-    configs = workdir.read_configs()
-    found = run_experiment(*configs, images, workdir, RuntimeConfig())
+    configs, runtime = workdir.read_configs(), Runtime.open(RuntimeConfig(), batch_size=8)
+    found = Run(*configs, images, workdir, runtime)()
     assert found["test_bits_per_dim"] == pytest.approx(metrics["test_bits_per_dim"], rel=1e-6)
     # To decide by it is another matter.
     with pytest.raises(lcma_tf.FactorizationError, match="must be one of lcma, .*'largest_half'"):
-        run_experiment(*configs, images, Workdir(tmp_path / "new"), RuntimeConfig())
+        Run(*configs, images, Workdir(tmp_path / "new"), runtime)()
+    assert not (tmp_path / "new").exists()
     commands.assert_refused(commands.call("lcma_tf.train", *argv), "split_rule largest_half")
 
 
