@@ -1,41 +1,19 @@
-"""Data sets by name: the table of sources, and `load`.
+"""Data sets by name: `load`.
 
-A name is a source's own, or its prefix, and what that source makes of the rest; every other name is
-a TensorFlow Datasets set.
+A name is a source's own (`lcma_tf.choices.SOURCES`), or its prefix, and what that source makes of the
+rest; every other name is a TensorFlow Datasets set. An option of `load` that a source has an argument
+for is handed to it; the others refuse it.
 """
 
-import functools
 import inspect
 from collections.abc import Callable
 
+from lcma_tf.choices import RESAMPLERS, SOURCES
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.padding import padded
-from lcma_tf.data.resample import DEFAULT_RESAMPLER, RESAMPLERS
-from lcma_tf.data.sources.celeb_a import load_celeb_a
-from lcma_tf.data.sources.cifar10 import load_cifar10
-from lcma_tf.data.sources.downsampled_imagenet import load_downsampled_imagenet
-from lcma_tf.data.sources.image_folder import load_image_folder
-from lcma_tf.data.sources.imagenet_resized import load_imagenet_resized
-from lcma_tf.data.sources.mnist import load_idx
-from lcma_tf.data.sources.npz import load_npz
-from lcma_tf.data.sources.photo_patches import load_photo_patches
+from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources.tfds import load_tfds
 from lcma_tf.data.splits import IN_MEMORY
-
-# Name -> function of (rest of the name, data_dir, image_size). A new source is one line. A name that
-# ends in a colon is a prefix; any other is the whole name, or a slash or colon follows it (TFDS). An
-# option of `load` that a source has an argument for is handed to it; the others refuse it.
-SOURCES: dict[str, Callable[..., ImageData]] = {
-    "npz:": load_npz,
-    "image_folder:": load_image_folder,
-    "photo_patches": load_photo_patches,
-    "cifar10": load_cifar10,
-    "downsampled_imagenet": load_downsampled_imagenet,
-    "imagenet_resized": load_imagenet_resized,
-    "celeb_a": load_celeb_a,
-    "mnist": functools.partial(load_idx, "mnist"),
-    "fashion_mnist": functools.partial(load_idx, "fashion_mnist"),
-}
 
 
 def load(
@@ -106,8 +84,8 @@ def _takes(source: Callable[..., ImageData], option: str) -> bool:
 
 def _find(name: str):
     """The function for a name, and its first argument."""
-    for own, source in SOURCES.items():
+    for own in SOURCES:
         rest = name.removeprefix(own)
         if name.startswith(own) and (own.endswith(":") or rest[:1] in ("", "/", ":")):
-            return source, rest
+            return SOURCES[own], rest
     return load_tfds, name
