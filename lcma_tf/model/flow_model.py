@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 
@@ -11,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors import PassOptions
-from lcma_tf.config import ConfigError, FlowConfig
+from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
 from lcma_tf.flows import flow_builder
 from lcma_tf.model.bits_per_dim import BitsPerDim
 from lcma_tf.model.density import ImageDensity
+from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.noise import SCORE, TRAIN
 from lcma_tf.model.passes import FlowPasses
@@ -85,10 +85,7 @@ class FlowModel(ImageDensity, keras.Model):
         name: str = "flow_model",
         rematerialize: bool = False,
     ):
-        dtype = dtype or "float32"
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"`dtype` must be 'float32' or 'float64'; got {dtype!r}.")
-        _check_mixed_precision(config.mixed_precision, dtype)
+        dtype = checked_dtype(dtype, config.mixed_precision)
         super().__init__(name=name, dtype=dtype)
         self.factorization = factorization or Factorization("none", config.image_shape)
         builder = flow_builder(config, self.factorization)
@@ -125,7 +122,7 @@ class FlowModel(ImageDensity, keras.Model):
             batch_invariant: one image at a time, so that a score has the same bits in every batch.
         """
         dtype = self.compute_dtype
-        _check_mixed_precision(mixed_precision, dtype)
+        check_mixed_precision(mixed_precision, dtype)
         networks = dict(zip(self._network_names, self.networks, strict=True))
         return FrozenFlow(
             self.config,
@@ -144,7 +141,7 @@ class FlowModel(ImageDensity, keras.Model):
         Keras makes them of its `floatx`, which does not add up with the model's own terms, and of which
         the 16-bit ones end below the nats of an image.
         """
-        with _floatx(self.compute_dtype):
+        with floatx(self.compute_dtype):
             super().compile(*args, **kwargs)
 
     def compile_from_config(self, config):
@@ -256,20 +253,3 @@ class FlowModel(ImageDensity, keras.Model):
         all_rows, first = replica_rows(num_rows)
         noise = self.passes.noise(TRAIN, self.config.seed, step, rows=(all_rows,))
         return noise[first : first + num_rows]
-
-
-@contextlib.contextmanager
-def _floatx(dtype: str):
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-
-
-def _check_mixed_precision(mixed_precision: bool, dtype: str) -> None:
-    if mixed_precision and dtype != "float32":
-        raise ConfigError(
-            f"`mixed_precision` must be False for a flow of another dtype than float32; got {dtype}."
-        )
