@@ -9,7 +9,7 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
-from lcma_tf.data.sources.image_folder import _hashed_split
+from lcma_tf.data.sources.image_folder import hashed_split
 from lcma_tf.experiment.workdir import Workdir
 
 SPLITS = ("train", "validation", "test")
@@ -76,7 +76,7 @@ def test_the_split_by_names_is_that_of_the_names_without_links(tmp_path):
     """Pinned: which split a name belongs to may never change."""
     names = ("0.png", "4.png", "1.png", "ü.png", "a/b.jpg", os.fsdecode(b"\xff\x15.png"))
     expected = ["train", "validation", "test", "train", "train", "test"]
-    assert [_hashed_split(name) for name in names] == expected
+    assert [hashed_split(name) for name in names] == expected
     for number in range(40):
         save(tmp_path / "images" / f"{number % 2}" / f"{number}.png", number)
     before = values(load(tmp_path / "images"))

@@ -9,19 +9,27 @@ import zipfile
 import numpy as np
 
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+from lcma_tf.data.splits import with_all_splits
 from lcma_tf.files.npz import read_array
 from lcma_tf.files.paths import printable
 
 _MAGIC = np.lib.format.MAGIC_PREFIX  # Of one array by itself.
 
 
-def load_npz(path: str, data_dir: str | None = None, image_size: int | None = None) -> ImageData:
+def load_npz(
+    path: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    validation_share: float | None = None,
+) -> ImageData:
     """Reads uint8 `[N, H, W, C]` splits; arrays of other names are left alone.
 
     Args:
         path: the file; `~` is expanded.
         data_dir: not used, the path says it all.
         image_size: if given, the images must be of this height and width already.
+        validation_share: of `train`, for an archive without `validation` or `test`
+            (`with_all_splits`); None = it must have all three.
 
     Raises:
         DataError: no such file, not an archive, a split missing, torn or pickled, or arrays that
@@ -47,15 +55,18 @@ def load_npz(path: str, data_dir: str | None = None, image_size: int | None = No
     with archive:
         found = {member.removesuffix(".npy"): member for member in archive.namelist()}
         missing = [split for split in SPLITS if split not in found]
-        if missing:
+        if missing and (validation_share is None or "train" in missing):
+            cure = "" if "train" in missing else "; `validation_share` cuts what is missing out of train"
             raise DataError(
                 f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
-                f"found {', '.join(found) or 'none'}"
+                f"found {', '.join(found) or 'none'}{cure}"
             )
-        train, validation, test = (
-            _read_split(archive, name, split, found[split]) for split in SPLITS
-        )
-    data = ImageData(name, train, validation, test)
+        arrays = {
+            split: _read_split(archive, name, split, found[split])
+            for split in SPLITS
+            if split in found
+        }
+    data = with_all_splits(name, arrays, validation_share=validation_share)
     if image_size is not None and data.image_shape[:2] != (image_size, image_size):
         raise DataError(
             f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "
