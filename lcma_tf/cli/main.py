@@ -35,6 +35,7 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         main: takes nothing; reads flags.
         resumable: whether the same command goes on where it was.
     """
+
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             sys.exit(f"error: arguments must be flags; got {' '.join(argv[1:])}")

@@ -33,7 +33,7 @@ _WITHOUT_GPU = re.compile(
 
 
 def is_noise(line: str, with_gpu: bool) -> bool:
-    """Whether `line` is one that TensorFlow writes at every start, on a machine with or without a GPU."""
+    """Whether TensorFlow writes `line` at every start on a machine with, or without, a GPU."""
     return bool(_ALWAYS.search(line) or (not with_gpu and _WITHOUT_GPU.search(line)))
 
 

@@ -144,9 +144,7 @@ def check_images(name: str, split: str, images: np.ndarray) -> None:
     if 0 in images.shape:
         raise DataError(f"{name}: `{split}` must hold at least one image; got {found}")
     if images.shape[-1] not in (1, 3):
-        raise DataError(
-            f"{name}: `{split}` must have 1 or 3 channels, the last axis; got {found}"
-        )
+        raise DataError(f"{name}: `{split}` must have 1 or 3 channels, the last axis; got {found}")
     if images.dtype == np.float32:
         _check_real_pixels(name, split, images)
 

@@ -20,7 +20,7 @@ from lcma_tf.data.sources.downsampled_imagenet import load_downsampled_imagenet
 from lcma_tf.data.sources.image_folder import load_folder_to_score, load_image_folder
 from lcma_tf.data.sources.imagenet_resized import load_imagenet_resized
 from lcma_tf.data.sources.mnist import load_idx
-from lcma_tf.data.sources.npz import load_npz
+from lcma_tf.data.sources.npz import load_npz, load_npz_to_score
 from lcma_tf.data.sources.photo_patches import load_photo_patches
 from lcma_tf.data.sources.tfds import load_tfds
 from lcma_tf.data.splits import MAX_VALIDATION_SHARE
@@ -40,10 +40,12 @@ SOURCES: dict[str, Callable[..., ImageData]] = {
     "fashion_mnist": functools.partial(load_idx, "fashion_mnist"),
 }
 
-
 # The same for what is scored, of sources that can give one split, or all of it, without the rest: as
 # above, and `split`.
-TO_SCORE: dict[str, Callable[..., OneSplit]] = {"image_folder:": load_folder_to_score}
+TO_SCORE: dict[str, Callable[..., OneSplit]] = {
+    "npz:": load_npz_to_score,
+    "image_folder:": load_folder_to_score,
+}
 
 
 def load(
@@ -105,7 +107,7 @@ def load_for_scoring(
 ) -> OneSplit:
     """Loads what is to be scored: one split of a data set, or an `image_folder` without splits, whole.
 
-    Of an `image_folder` no file of another split is opened; other sets are loaded by `load` first.
+    Of an `image_folder` or an `npz` no other split is read; other sets are loaded by `load` first.
 
     Args:
         name, data_dir, image_size, pad_to: as for `load`.
@@ -155,7 +157,9 @@ class _Asked:
             if _takes(source, option):
                 options[option] = value
             elif value != field.default:
-                takers = [own.rstrip(":") for own, other in SOURCES.items() if _takes(other, option)]
+                takers = [
+                    own.rstrip(":") for own, other in SOURCES.items() if _takes(other, option)
+                ]
                 if _takes(load_tfds, option):
                     takers.append("sets of TensorFlow Datasets without one of their own")
                 raise DataError(

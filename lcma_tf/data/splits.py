@@ -13,7 +13,10 @@ def shares(validation_share: float) -> dict[str, float]:
 
     The test images are as many, but never more than half of what validation leaves to training.
     """
-    return {"validation": validation_share, "test": min(validation_share, (1 - validation_share) / 2)}
+    return {
+        "validation": validation_share,
+        "test": min(validation_share, (1 - validation_share) / 2),
+    }
 
 
 def with_all_splits(

@@ -42,8 +42,8 @@ def draw_run(
         if read_history(workdir.phase(name) / "history.csv")
     }
     references = {
-        f"{codec.upper()} on the test images": metrics[f"{codec}_bits_per_dim"]
-        for codec in ("png", "webp")
+        f"{name} on the test images": metrics[f"{codec}_bits_per_dim"]
+        for codec, name in (("png", "PNG"), ("webp", "WebP"))
         if metrics[f"{codec}_bits_per_dim"] is not None
     }
     _save(plots.save_training_curves, workdir, LAST, curves, references)
@@ -85,7 +85,7 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
             for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
                 layer = gather_kept(layer, mask)
             contributions[scale] = layer
-    drawn = contributions, masks, factorization.exit_scale()
+    drawn = contributions, masks, factorization.exit_scale(), factorization.rule
     _save(plots.save_factorization, workdir, "factorization.png", *drawn)
 
 

@@ -59,7 +59,9 @@ class FolderReader:
                     f"{printable(good[0])} with {images.shape[2]}x{images.shape[1]} pixels and "
                     f"{printable(file)} with {picture.width}x{picture.height}"
                 )
-            if pixels.shape[-1] > images.shape[-1]:  # The first coloured one: those before are RGB too.
+            if (
+                pixels.shape[-1] > images.shape[-1]
+            ):  # The first coloured one: those before are RGB too.
                 grey = images
                 images = np.empty((*grey.shape[:3], 3), np.uint8)
                 images[: len(good)] = grey[: len(good)]
@@ -81,7 +83,7 @@ class FolderReader:
     def changed(self) -> str:
         """Sentences on what was done to pictures beyond shrinking them; empty if nothing was."""
         told = {
-            "enlarged": "enlarged, which makes them smooth and their bits/dim flattering",
+            "enlarged": "enlarged, which smooths and flatters bits/dim",
             "grey": "grey and became RGB",
             "transparent": "transparent somewhere, which was dropped",
         }
@@ -118,7 +120,8 @@ def skipped_by_suffix(skipped: Counter[str]) -> str:
     """A sentence on the files that were not read because of their names; empty if there are none."""
     if not skipped:
         return ""
-    named = [f"{count:,} {suffix or 'without one'}" for suffix, count in skipped.most_common()]
+    found = sorted(skipped.items(), key=lambda item: (-item[1], not item[0], item[0]))
+    named = [f"{count:,} {suffix or 'without one'}" for suffix, count in found]
     further = f" and {len(named) - _NUM_NAMED} more" if len(named) > _NUM_NAMED else ""
     listed = printable(", ".join(named[:_NUM_NAMED]))
     return f"{_files(skipped.total())} skipped by suffix: {listed}{further}."

@@ -66,7 +66,11 @@ def load_image_folder(
             f"found only {', '.join(present)}"
         )
     if present:
-        _refuse_share(name, validation_share)
+        if validation_share is not None:
+            raise DataError(
+                f"{name}: `validation_share` must be None where sub-folders make the splits; got "
+                f"{validation_share}"
+            )
         found, skipped = walk(name, [root / split for split in SPLITS], above=root)
         files, rule = dict(zip(SPLITS, found, strict=True)), _BY_FOLDER
     else:
@@ -96,7 +100,8 @@ def load_folder_to_score(
     """Of the same folder one split, or all of it; no other file is opened.
 
     Args:
-        path, data_dir, image_size, skip_bad_images, validation_share: as for `load_image_folder`.
+        path, data_dir, image_size, skip_bad_images: as for `load_image_folder`.
+        validation_share: likewise; where there are sub-folders it has no say.
         split: that of the sub-folder of this name, which alone must be there; of a folder without such
             sub-folders, that by hash. None = `test` where there are sub-folders, else all files.
 
@@ -107,7 +112,6 @@ def load_folder_to_score(
     name, root = _folder(path)
     present = _sub_folders(root)
     if present:
-        _refuse_share(name, validation_share)
         split, rule = split or "test", _BY_FOLDER
         if split not in present:
             raise DataError(
@@ -168,14 +172,6 @@ def _folder(path: str) -> tuple[str, Path]:
 
 def _sub_folders(root: Path) -> list[str]:
     return [split for split in SPLITS if (root / split).is_dir()]
-
-
-def _refuse_share(name: str, validation_share: float | None) -> None:
-    if validation_share is not None:
-        raise DataError(
-            f"{name}: `validation_share` must be None where sub-folders make the splits; got "
-            f"{validation_share}"
-        )
 
 
 def _by_hash(root: Path, files: list[Path], share: float | None) -> dict[str, list[Path]]:

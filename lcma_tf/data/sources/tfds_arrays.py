@@ -110,9 +110,7 @@ def read_split(
         with _no_advice_to_itself():
             # Read once: a cache would warn where only the first image is looked at.
             uncached = tfds.ReadConfig(try_autocache=False)
-            images = builder.as_dataset(
-                split=split, decoders=only_images, read_config=uncached
-            )
+            images = builder.as_dataset(split=split, decoders=only_images, read_config=uncached)
         images = images.map(lambda x: x["image"])
         count = int(images.cardinality())
         if transform is not None:
