@@ -100,7 +100,7 @@ def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> 
     for index, (phase, columns) in enumerate(curves.items()):
         color = f"C{index}"
         # Markers: a phase of one epoch is a point.
-        style: dict[str, Any] = {"color": color, "marker": "x", "markersize": 4, "alpha": 0.45}
+        style: dict[str, Any] = {"color": color, "marker": "x", "markersize": 5, "alpha": 0.6}
         _plot(axes, columns, "bits_per_dim", label=f"{phase}, training", **style)
         style = {"color": color, "marker": "o", "markersize": 3}
         _plot(axes, columns, "val_bits_per_dim", label=f"{phase}, validation", **style)
@@ -120,7 +120,7 @@ def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> 
         if any(not low <= value <= high for value in _finite_totals(curves)):
             axes.set_title("Bits per dimension (the first steps are cut off)")
     axes.set(xlabel="step of the phase, at the end of each epoch", ylabel="bits/dim")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlim(left=0)
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -144,6 +144,6 @@ def _draw_parts(axes: Any, curves: Curves, parts: Sequence[str]) -> None:
         axes.plot([], [], color=f"C{part_index}", label=part.replace("_", " "))
     axes.set_title("Parts that sum to the bits per dimension (training)")
     axes.set(xlabel="step of the phase, at the end of each epoch", ylabel="bits/dim")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlim(left=0)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid(alpha=0.3)

@@ -14,7 +14,7 @@ __all__ = ["save_factorization"]
 
 MAX_CHANNELS = 4  # Panels of one kind in a row; deeper scales have more channels than that.
 _GOES_ON, _LEAVES = "#1f4e9c", "#f6b26b"  # Told apart without colour too: dark and light.
-_LINE, _CHARACTERS_AN_INCH = 0.19, 11.5  # Of the text above, in inches.
+_LINE, _CHARACTERS_AN_INCH = 0.19, 13.5  # Of the text above, in inches.
 # What is said of the rules that come with lcma_tf; others are named alone.
 _RULES = {
     "lcma": "of each 2x2 block of each channel the two dimensions that contributed most go on, the two "
@@ -185,7 +185,7 @@ def _draw_exit_scale(band: Any, exit_scale: np.ndarray, num_scales: int) -> None
         axes.set_xlabel("image column", fontsize=8)
         _small_ticks(axes)
     panels[0].set_ylabel("image row", fontsize=8)
-    bar = band.colorbar(image, ax=panels.tolist(), ticks=range(1, num_scales + 1))
+    bar = band.colorbar(image, ax=panels.tolist(), ticks=range(1, num_scales + 1), panchor=False)
     names = [f"{scale}" for scale in range(1, num_scales)] + [f"{num_scales} (last)"]
     bar.ax.set_yticklabels(names)
     bar.set_label("scale at which it leaves", fontsize=8)
