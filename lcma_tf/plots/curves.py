@@ -37,7 +37,7 @@ def save_training_curves(
     text = _explained(curves, bool(references), bool(parts), columns)
     below = _LINE * (text.count("\n") + 1) + 0.1
     figure = new_figure(width, 4.6 + below)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[4.6, below])
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, below])[:, 0]
     lower.text(0.02, 1.0, text, va="top", fontsize=9, linespacing=1.35)
     panels = upper.subplots(1, 2 if parts else 1, squeeze=False)[0]
     _draw_totals(panels[0], curves, references or {})

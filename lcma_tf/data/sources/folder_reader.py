@@ -44,19 +44,20 @@ class FolderReader:
         Raises:
             DataError: a file that cannot be decoded, or is of another size than the first.
         """
-        images = np.empty((len(files), 0, 0, 1), np.uint8)
+        images: np.ndarray = np.empty((len(files), 0, 0, 1), np.uint8)
         good: list[Path] = []
         for file in files:
             picture = self._picture(file)
             if picture is None:
                 continue
             pixels = np.atleast_3d(np.asarray(picture))
+            _, height, width, _ = images.shape
             if not good:
                 images = np.empty((len(files), *pixels.shape), np.uint8)
-            elif pixels.shape[:2] != images.shape[1:3]:
+            elif pixels.shape[:2] != (height, width):
                 raise DataError(
                     f"{self._name}: files must be of one size unless `image_size` is given; got "
-                    f"{printable(good[0])} with {images.shape[2]}x{images.shape[1]} pixels and "
+                    f"{printable(good[0])} with {width}x{height} pixels and "
                     f"{printable(file)} with {picture.width}x{picture.height}"
                 )
             if (

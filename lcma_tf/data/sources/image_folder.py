@@ -65,6 +65,7 @@ def load_image_folder(
             f"{name}: must have all of the folders {', '.join(SPLITS)} or none of them; "
             f"found only {', '.join(present)}"
         )
+    files: dict[str, list[Path]] = {}
     if present:
         if validation_share is not None:
             raise DataError(
@@ -72,10 +73,12 @@ def load_image_folder(
                 f"{validation_share}"
             )
         found, skipped = walk(name, [root / split for split in SPLITS], above=root)
-        files, rule = dict(zip(SPLITS, found, strict=True)), _BY_FOLDER
+        files.update(zip(SPLITS, found, strict=True))
+        rule = _BY_FOLDER
     else:
         (everything,), skipped = walk(name, [root])
-        files, rule = _by_hash(root, everything, validation_share), _rule(validation_share)
+        files.update(_by_hash(root, everything, validation_share))
+        rule = _rule(validation_share)
     _check_splits(name, files, skipped_by_suffix(skipped), bool(present))
     reader = FolderReader(name, root, image_size, skip_bad_images)
     images, good = reader.read([file for split in SPLITS for file in files[split]])
