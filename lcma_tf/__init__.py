@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from lcma_tf.config import ConfigError as ConfigError
     from lcma_tf.config import FlowConfig as FlowConfig
     from lcma_tf.config import TrainConfig as TrainConfig
+    from lcma_tf.distribute.strategy import RuntimeConfig as RuntimeConfig
+    from lcma_tf.experiment.method import learn_factorization as learn_factorization
+    from lcma_tf.experiment.method import train as train
     from lcma_tf.factorization import SPLIT_RULES as SPLIT_RULES
     from lcma_tf.factorization import Factorization as Factorization
     from lcma_tf.factorization import FactorizationError as FactorizationError
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from lcma_tf.model import ModelFileError as ModelFileError
     from lcma_tf.model import NegativeLogLikelihood as NegativeLogLikelihood
     from lcma_tf.model import load as load
+    from lcma_tf.model import recalibrate as recalibrate
+    from lcma_tf.training.contributions import average_contributions as average_contributions
 
 __version__ = "0.1.0"
 
@@ -32,19 +37,24 @@ _EXPORTS = {
     "FlowModel": "model",
     "ModelFileError": "model",
     "NegativeLogLikelihood": "model",
+    "RuntimeConfig": "distribute.strategy",
     "SPLIT_RULES": "factorization",
     "TrainConfig": "config",
+    "average_contributions": "training.contributions",
     "decide_factorization": "factorization",
+    "learn_factorization": "experiment.method",
     "load": "model",
+    "recalibrate": "model",
+    "train": "experiment.method",
 }
-_OF_KERAS = ("bijectors", "flows", "model", "networks")
+_WITHOUT_TENSORFLOW = ("config", "data", "factorization")
 _SUBPACKAGES = ("bijectors", "data", "flows", "networks")
 
 __all__ = [*_EXPORTS, *_SUBPACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if _EXPORTS.get(name, name) in _OF_KERAS:
+    if name in __all__ and _EXPORTS.get(name, name) not in _WITHOUT_TENSORFLOW:
         from lcma_tf.backend import require_tensorflow
 
         require_tensorflow()

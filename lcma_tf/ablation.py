@@ -17,20 +17,26 @@ def main() -> None:
     study, config = flag_config.study_config(), flag_config.train_config()
     flag_config.check_flow_flags()
     from lcma_tf import data
-    from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
+    from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
     from lcma_tf.distribute.workers import Cluster
     from lcma_tf.study.folder import StudyFolder
-    from lcma_tf.study.run import run_study
+    from lcma_tf.study.run import Study
 
     num_workers = Cluster.from_environment().num_workers
     cli.require(num_workers == 1, "TF_CONFIG", "of one worker: a study is of one host", num_workers)
-    runtime = RuntimeConfig(**flag_config.runtime_options())
-    make_strategy(runtime.num_devices, config.batch_size)
+    options = RuntimeConfig(**flag_config.runtime_options())
+    runtime = Runtime.open(options, config.batch_size)
     images = data.load(**config.data_options())
-    flow = flag_config.flow_config(**images.flow_options())
     folder = StudyFolder(flag_config.FLAGS.workdir)
-    command = f"python -m lcma_tf.ablation {shlex.join(sys.argv[1:])}"
-    run_study(study, flow, config, images, folder, runtime, command)
+    Study(
+        config=study,
+        flow=flag_config.flow_config(**images.flow_options()),
+        train=config,
+        data=images,
+        folder=folder,
+        runtime=runtime,
+        command=f"python -m lcma_tf.ablation {shlex.join(sys.argv[1:])}",
+    )()
     print(folder.path / "ablation.md")
 
 

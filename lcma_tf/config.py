@@ -202,6 +202,8 @@ class TrainConfig(_DictConfig):
         skip_bad_images: leave out the files of an `image_folder` that cannot be decoded.
         split_rule: one of `lcma_tf.factorization.SPLIT_RULES`.
         factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
+        initialize_from: a run, or a `.keras` file, whose weights the training begins with; None = with
+            fresh ones. A pretraining begins with fresh ones always.
         train_steps: optimizer steps of the training.
         pretrain_steps: optimizer steps of the pretraining; None = as many as `train_steps`.
         batch_size: images a step, over all devices.
@@ -225,6 +227,7 @@ class TrainConfig(_DictConfig):
     skip_bad_images: bool = False
     split_rule: str = "lcma"
     factorization_path: str | None = None
+    initialize_from: str | None = None
     train_steps: int = 10_000
     pretrain_steps: int = None  # pyright: ignore[reportAssignmentType]  # Set in __post_init__.
     batch_size: int = 64
@@ -282,6 +285,7 @@ class TrainConfig(_DictConfig):
             ("dataset", absolute_dataset),
             ("data_dir", absolute),
             ("factorization_path", absolute),
+            ("initialize_from", absolute),
         ):
             try:
                 paths[name] = function(getattr(self, name))

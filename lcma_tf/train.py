@@ -1,4 +1,11 @@
-"""`python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures."""
+"""`python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures.
+
+`lcma_tf.train` is a function too. Where this module is imported it takes that name in the package, so
+it can be called in its place.
+"""
+
+import sys
+import types
 
 from lcma_tf import cli
 from lcma_tf.cli import flags as flag_config
@@ -10,16 +17,25 @@ def main() -> None:
     config = flag_config.train_config()
     flag_config.check_flow_flags()
     from lcma_tf import data
-    from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
-    from lcma_tf.experiment.run import run_experiment
+    from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+    from lcma_tf.experiment.run import Run
     from lcma_tf.experiment.workdir import Workdir
 
-    runtime = RuntimeConfig(**flag_config.runtime_options())
-    make_strategy(runtime.num_devices, config.batch_size)
+    options = RuntimeConfig(**flag_config.runtime_options())
+    runtime = Runtime.open(options, config.batch_size)
     images = data.load(**config.data_options())
     flow = flag_config.flow_config(**images.flow_options())
-    run_experiment(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)
+    Run(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)()
 
+
+class _CallableModule(types.ModuleType):
+    def __call__(self, *args, **kwargs):
+        from lcma_tf.experiment.method import train
+
+        return train(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     flag_config.define_train_flags()

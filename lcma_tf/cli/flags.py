@@ -52,6 +52,7 @@ _HELP = {
     "pad_to": "side to which images are padded with zeros; bits/dim are those of the pixels inside",
     "split_rule": "which dimensions go on at each scale",
     "factorization_path": "a saved factorization to use instead of pretraining",
+    "initialize_from": "a run whose weights the training begins with",
     "train_steps": "optimizer steps of the training",
     "pretrain_steps": "optimizer steps of the pretraining; default: as many as train_steps",
     "batch_size": "images a step, over all devices",
@@ -63,7 +64,7 @@ _HELP = {
     "steps_per_epoch": "steps between validations and checkpoints",
     "seed": "order of the data, noise, initial weights, the random rule",
 }
-_PATHS = ("data_dir", "factorization_path")
+_PATHS = ("data_dir", "factorization_path", "initialize_from")
 _CHOICES = {
     "flow": ("realnvp",),
     "pixel_transform": ("two_sided", "one_sided"),

@@ -11,14 +11,17 @@ from lcma_tf.data.pipeline import (
     gather_images,
     training_batches,
 )
+from lcma_tf.data.splits import IN_MEMORY, from_array
 
 __all__ = [
+    "IN_MEMORY",
     "DataError",
     "ImageData",
     "OneSplit",
     "check_training_batches",
     "codec_bits_per_dim",
     "evaluation_batches",
+    "from_array",
     "gather_images",
     "load",
     "load_for_scoring",

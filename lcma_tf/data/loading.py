@@ -23,7 +23,7 @@ from lcma_tf.data.sources.mnist import load_idx
 from lcma_tf.data.sources.npz import load_npz, load_npz_to_score
 from lcma_tf.data.sources.photo_patches import load_photo_patches
 from lcma_tf.data.sources.tfds import load_tfds
-from lcma_tf.data.splits import MAX_VALIDATION_SHARE
+from lcma_tf.data.splits import IN_MEMORY, MAX_VALIDATION_SHARE
 
 # Name -> function of (rest of the name, data_dir, image_size). A new source is one line. A name that
 # ends in a colon is a prefix; any other is the whole name, or a slash or colon follows it (TFDS). An
@@ -90,6 +90,10 @@ def load(
         DataError: the set cannot be had; the message names it, the rule and what was found.
     """
     _check_sizes(image_size, pad_to)
+    if name == IN_MEMORY:
+        raise DataError(
+            f"{IN_MEMORY}: such images were given as arrays and kept nowhere; name another data set"
+        )
     source, argument = _find(name)
     asked = _Asked(resampler, skip_bad_images, validation_share)
     data = source(argument, data_dir, image_size, **asked.of(source, name))
@@ -110,10 +114,13 @@ def load_for_scoring(
     Of an `image_folder` or an `npz` no other split is read; other sets are loaded by `load` first.
 
     Args:
-        name, data_dir, image_size, pad_to: as for `load`.
+        name: as for `load`.
+        data_dir: as for `load`.
+        image_size: as for `load`.
         split: `train`, `validation` or `test`; the split by hash of an `image_folder` without
             sub-folders for its splits is used only where a split is asked for here. None = `test`, or
             all files of such a folder.
+        pad_to: as for `load`.
         **options: `resampler`, `skip_bad_images`, `validation_share`, as for `load`.
 
     Raises:

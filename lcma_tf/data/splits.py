@@ -6,6 +6,7 @@ from lcma_tf.data.image_data import DataError, ImageData
 
 MAX_CUT = 5_000
 MAX_VALIDATION_SHARE = 0.5
+IN_MEMORY = "in_memory"  # The name of a set that was given as arrays, and cannot be loaded again.
 
 
 def shares(validation_share: float) -> dict[str, float]:
@@ -76,6 +77,23 @@ def with_all_splits(
         description=" ".join(notes),
         jpeg_method=jpeg_method,
     )
+
+
+def from_array(images: np.ndarray) -> ImageData:
+    """`ImageData` of images in memory, uint8 `[N, H, W, C]`; `validation` and `test` are cut out.
+
+    Raises:
+        DataError: an array of another type, rank or number of channels, or of less than three images.
+    """
+    found = type(images).__name__
+    if isinstance(images, np.ndarray):
+        found = f"{images.dtype} {list(images.shape)}"
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or len(images) < 3:
+        raise DataError(
+            "`images` must be an array [N, H, W, C] of at least 3 images, as some are kept for "
+            f"validation and test; got {found}"
+        )
+    return with_all_splits(IN_MEMORY, {"train": images}, "Images given as an array.")
 
 
 def _count(images: np.ndarray) -> int:

@@ -8,9 +8,9 @@ import functools
 import tensorflow as tf
 
 from lcma_tf.config import ConfigError, TrainConfig
-from lcma_tf.distribute.workers import Cluster
+from lcma_tf.distribute.workers import Cluster, Workers
 
-__all__ = ["RuntimeConfig", "make_strategy"]
+__all__ = ["Runtime", "RuntimeConfig", "make_strategy"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,45 @@ class RuntimeConfig:
                     f"steps_per_epoch={config.steps_per_epoch}; got {self.steps_per_execution}."
                 )
 
+    def check_divides(self, what: str, steps: int) -> None:
+        """Raises `ConfigError` if `steps` cannot be done without going beyond them."""
+        if steps % self.steps_per_execution:
+            raise ConfigError(
+                f"`steps_per_execution` must divide {what}, {steps}; got {self.steps_per_execution}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """The devices and processes of a run, opened once, where it begins.
+
+    Before its data are loaded: TensorFlow divides a CPU, and joins other workers, only before it is
+    used for anything else.
+
+    Args:
+        config: what was asked for.
+        strategy: over all replicas.
+        workers: the processes that run together.
+    """
+
+    config: RuntimeConfig
+    strategy: tf.distribute.Strategy
+    workers: Workers
+
+    @classmethod
+    def open(cls, config: RuntimeConfig, batch_size: int) -> Runtime:
+        """Opens what `config` asks for, for batches of `batch_size` images over all replicas.
+
+        Raises:
+            ConfigError: as `make_strategy`.
+        """
+        strategy = make_strategy(config.num_devices, batch_size)
+        return cls(config, strategy, Workers(strategy))
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raises `ConfigError` unless a batch is as large on every replica."""
+        _check_divides(self.strategy.num_replicas_in_sync, batch_size)
+
 
 def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Strategy:
     """One device: no distribution. Several: MirroredStrategy, each batch split evenly over them.
@@ -75,12 +114,7 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
         raise ConfigError(
             f"`num_devices` must be 1 where several workers train on their CPUs; got {num_devices}."
         )
-    num_replicas = num_workers * num_devices
-    if batch_size % num_replicas:
-        raise ConfigError(
-            f"`batch_size` must be divisible by the number of devices, {num_replicas}; "
-            f"got {batch_size}."
-        )
+    _check_divides(num_workers * num_devices, batch_size)
     if num_workers > 1:
         return _multi_worker(num_devices)
     if num_devices == 1:
@@ -88,6 +122,14 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
     if not gpus:
         _make_logical_cpus(num_devices)
     return _mirrored("GPU" if gpus else "CPU", num_devices)
+
+
+def _check_divides(num_replicas: int, batch_size: int) -> None:
+    if batch_size % num_replicas:
+        raise ConfigError(
+            f"`batch_size` must be divisible by the number of devices, {num_replicas}; "
+            f"got {batch_size}."
+        )
 
 
 class _MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):

@@ -15,7 +15,7 @@ from lcma_tf.factorization.order import gather_kept
 from lcma_tf.files.saving import written_whole
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.training.contributions import load_contributions
-from lcma_tf.training.history import read_history
+from lcma_tf.training.history import read_curves
 
 __all__ = ["LAST", "draw_run"]
 
@@ -36,11 +36,8 @@ def draw_run(
     if data.image_shape[-1] in (1, 3):  # What a picture file can show.
         _draw_images(flow, data.test, workdir, metrics["seed"])
     _draw_factorization(factorization, workdir)
-    curves = {
-        name: _curves(workdir, name)
-        for name in ("pretrain", "train")
-        if read_history(workdir.phase(name) / "history.csv")
-    }
+    curves = {name: _curves(workdir, name) for name in ("pretrain", "train")}
+    curves = {name: columns for name, columns in curves.items() if columns}
     references = {
         f"{name} on the test images": metrics[f"{codec}_bits_per_dim"]
         for codec, name in (("png", "PNG"), ("webp", "WebP"))
@@ -90,9 +87,6 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
 
 
 def _curves(workdir: Workdir, phase: str) -> dict[str, np.ndarray]:
-    rows = read_history(workdir.phase(phase) / "history.csv")
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     _, config = workdir.read_configs()
     steps = config.pretrain_steps if phase == "pretrain" else config.train_steps
-    per_epoch = min(config.steps_per_epoch, steps)
-    return {"step": np.minimum((columns["epoch"] + 1) * per_epoch, steps), **columns}
+    return read_curves(workdir.files(phase).history, config.steps_per_epoch, steps)

@@ -7,55 +7,45 @@ there is not run again. So a run that was stopped anywhere goes on where it was.
 from __future__ import annotations
 
 import contextlib
-import functools
-import time
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from lcma_tf import data as data_lib
 from lcma_tf.config import FlowConfig, TrainConfig
-from lcma_tf.data import ImageData, without_padding
+from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
-from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
-from lcma_tf.distribute.workers import Workers
+from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
-from lcma_tf.experiment.evaluation import (
-    bits_per_dim_of_split,
-    count_exact_reconstructions,
-    standard_error,
-)
+from lcma_tf.experiment.initial_flow import initial_flow
+from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
 from lcma_tf.experiment.workdir import Workdir, write_json
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
 from lcma_tf.files.paths import kind_of_dataset
 from lcma_tf.model import FlowModel
-from lcma_tf.model.density import ImageDensity
 from lcma_tf.say import say
 from lcma_tf.training.contributions import (
     average_contributions,
     load_contributions,
     save_contributions,
 )
-from lcma_tf.training.phase import train_flow
-from lcma_tf.training.probe import probe
+from lcma_tf.training.phase import TrainingPhase
 
-__all__ = ["agreement_with_realnvp", "pretrain", "run_experiment"]
-
-_MAX_CODEC_IMAGES = 2_000  # Lossless WebP takes some 20 ms an image.
-_MAX_RECONSTRUCTIONS = 1_000
+__all__ = ["Run"]
 
 
-def run_experiment(
-    flow_config: FlowConfig,
-    config: TrainConfig,
-    data: ImageData,
-    workdir: Workdir,
-    runtime: RuntimeConfig,
-) -> dict[str, Any]:
-    """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of the pipeline: `claimed`, `pretrain`, `decide`, `train`, `finish`, or all by a call.
 
-    With several workers (`lcma_tf.distribute.workers`) all call this; `workdir` is the chief's, and the
-    others need none.
+    With several workers (`lcma_tf.distribute.workers`) all have one and do the same with it; `workdir`
+    is the chief's, and the others need none.
+
+    Args:
+        flow, config: what it is.
+        data: its images.
+        workdir: where it is kept.
+        runtime: of whoever begins it.
 
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
@@ -64,210 +54,146 @@ def run_experiment(
         SaveError: a file could not be written; what was saved before is kept.
         WorkerError: another worker failed.
     """
-    data_lib.check_training_batches(data.train, config.batch_size)
-    runtime.check_fits(config)
-    workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
-    with workers.in_touch(), contextlib.ExitStack() as held:
-        workers.check_equal(lambda: _description(flow_config, config, data, runtime))
-        given = workers.on_chief(lambda: _begin(flow_config, config, data, workdir, held))
-        factorization = _decide(flow_config, config, data, workdir, runtime, given, workers)
+
+    flow: FlowConfig
+    config: TrainConfig
+    data: ImageData
+    workdir: Workdir
+    runtime: Runtime
+
+    def __call__(self) -> dict[str, Any]:
+        """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`."""
+        with self.claimed():
+            return self.finish(self.train(self.decide()))
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Makes the workdir this run's, and keeps other processes out of it until the block ends."""
+        data_lib.check_training_batches(self.data.train, self.config.batch_size)
+        self.runtime.check_batch_size(self.config.batch_size)
+        self.runtime.config.check_fits(self.config)
+        workers = self.runtime.workers
+        with workers.in_touch(), contextlib.ExitStack() as held:
+            workers.check_equal(self.description)
+            workers.on_chief(lambda: self._claim(held))
+            yield
+
+    def description(self) -> dict[str, Any]:
+        """What the workers of one run must have in common, by name."""
+        own = ("data_dir", "factorization_path", "initialize_from")  # Where files are on this host.
+        shared = {name: value for name, value in self.config.to_dict().items() if name not in own}
+        return {
+            **self.flow.to_dict(),
+            **shared,
+            "dataset": kind_of_dataset(self.config.dataset),
+            "steps_per_execution": self.runtime.config.steps_per_execution,
+            "begins_with_other_weights": self.config.initialize_from is not None,
+            **{f"images of {split}": found for split, found in self.data.fingerprint.items()},
+        }
+
+    def pretrain(self) -> None:
+        """Leaves the contributions of every flow layer (equation 9), from a flow without splits.
+
+        The rule and the steps of the training that is to follow have no part in them.
+        """
+        workers, workdir, config = self.runtime.workers, self.workdir, self.config
+        if workers.on_chief(workdir.contributions.exists):
+            return
         if workers.is_chief:
+            say(f"pretrain: {config.pretrain_steps} steps without multi-scale")
+        nothing_leaves = Factorization("none", self.flow.image_shape)
+        files = workdir.files("pretrain")
+        phase = TrainingPhase(self.flow, nothing_leaves, config.pretrain_steps, files)
+        model = phase.run(self.data, config, self.runtime)
+
+        def average():
+            say("average the log-det terms over the training set")
+            found = average_contributions(model, self.data.train, config.batch_size, config.seed)
+            save_contributions(workdir.contributions, found)
+
+        workers.on_chief(average)
+
+    def decide(self) -> Factorization:
+        """The factorization of the run: the one it has, the one it was given, or one decided now."""
+        workers, path = self.runtime.workers, self.workdir.factorization
+        if not workers.on_chief(path.exists):
+            is_given = self.config.factorization_path is not None
+            if not is_given and needs_contributions(self.config.split_rule):
+                self.pretrain()
+            workers.on_chief(self._decide)
+        return Factorization.from_dict(workers.on_chief(lambda: Factorization.load(path).to_dict()))
+
+    def train(self, factorization: Factorization) -> FlowModel:
+        """The flow of the run, trained."""
+        config, path = self.config, self.config.initialize_from
+        if self.runtime.workers.is_chief:
             say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
-        model = train_flow(
-            flow_config,
+        phase = TrainingPhase(
+            self.flow,
             factorization,
-            data,
-            config,
             config.train_steps,
-            workdir.phase("train"),
-            workdir.model,
-            runtime,
+            self.workdir.files("train"),
+            None
+            if path is None
+            else lambda: initial_flow(path, self.flow, bool(factorization.masks)),
         )
-        return workers.on_chief(lambda: _finish(model, config, data, workdir))
+        return phase.run(self.data, config, self.runtime)
 
+    def finish(self, model: FlowModel) -> dict[str, Any]:
+        """Evaluates and draws what is not there yet; returns the metrics."""
+        return self.runtime.workers.on_chief(lambda: self._finish(model))
 
-def _description(flow_config, config, data, runtime) -> dict[str, Any]:
-    """What the workers of one run must have in common, by name."""
-    own = ("data_dir", "factorization_path")  # Where files are on this host.
-    shared = {name: value for name, value in config.to_dict().items() if name not in own}
-    return {
-        **flow_config.to_dict(),
-        **shared,
-        "dataset": kind_of_dataset(config.dataset),
-        "steps_per_execution": runtime.steps_per_execution,
-        **{f"images of {split}": found for split, found in data.fingerprint.items()},
-    }
+    # What the chief does.
 
+    def _claim(self, held: contextlib.ExitStack) -> None:
+        """Claims the workdir, if all that the run is given suits it; locked until `held` is closed."""
+        flow, config, workdir = self.flow, self.config, self.workdir
+        workdir.check(flow, config, self.data.fingerprint)
+        self._given()
+        if config.initialize_from is not None and not workdir.config.exists():
+            splits = config.split_rule != "none" and flow.num_scales > 1
+            initial_flow(config.initialize_from, flow, splits)
+        held.enter_context(workdir.locked())
+        # Again: until now another run may have claimed it.
+        workdir.check(flow, config, self.data.fingerprint)
+        workdir.claim(flow, config, self.data.fingerprint)
+        counts = " / ".join(f"{len(getattr(self.data, split)):,}" for split in SPLITS)
+        told = f"data: {self.data.name}, {counts} images for {', '.join(SPLITS)}."
+        say(f"{told} {self.data.description}".strip())
 
-def _begin(flow_config, config, data, workdir, held) -> dict[str, Any] | None:
-    """Claims the workdir; returns the factorization that the run was given, as a dict, or None.
+    def _given(self) -> Factorization | None:
+        path = self.config.factorization_path
+        if path is None:
+            return None
+        factorization = Factorization.load(path)
+        factorization.check_fits(self.flow.image_shape, self.flow.num_scales)
+        return factorization
 
-    Other processes are kept out of it until `held` is closed.
-    """
-    workdir.check(flow_config, config, data.fingerprint)
-    given = None
-    if config.factorization_path is not None:
-        factorization = Factorization.load(config.factorization_path)
-        factorization.check_fits(flow_config.image_shape, flow_config.num_scales)
-        given = factorization.to_dict()
-    held.enter_context(workdir.locked())
-    # Again: until now another run may have claimed it.
-    workdir.check(flow_config, config, data.fingerprint)
-    workdir.claim(flow_config, config, data.fingerprint)
-    counts = " / ".join(f"{len(getattr(data, split)):,}" for split in SPLITS)
-    say(f"data: {data.name}, {counts} images for {', '.join(SPLITS)}. {data.description}".strip())
-    return given
+    def _decide(self) -> None:
+        workdir, config = self.workdir, self.config
+        factorization = self._given() or decide_factorization(
+            config.split_rule,
+            image_shape=self.flow.image_shape,
+            num_scales=self.flow.num_scales,
+            contributions=load_contributions(workdir.contributions)
+            if needs_contributions(config.split_rule)
+            else None,
+            seed=config.seed,
+        )
+        factorization.save(workdir.factorization)
+        for scale, share in enumerate(agreement_with_realnvp(factorization), start=1):
+            say(f"mask_{scale} agrees with the static 'realnvp' mask on {share:.1%} of dimensions")
 
-
-def _finish(model: FlowModel, config, data, workdir) -> dict[str, Any]:
-    """Evaluates and draws what is not there yet; returns the metrics."""
-    flow = model.frozen()
-    metrics = workdir.read_metrics()
-    if not metrics:
-        say("evaluate")
-        metrics = _evaluate(flow, config, data, model.factorization, workdir)
-        metrics["num_parameters"] = model.num_parameters
-        write_json(workdir.metrics, metrics)
-    if not (workdir.path / pictures.LAST).exists():
-        say("draw")
-        pictures.draw_run(flow, model.factorization, data, workdir, metrics)
-    return metrics
-
-
-def _decide(flow_config, config, data, workdir, runtime, given, workers) -> Factorization:
-    """The factorization of the run: the one it has, the one it was given, or one decided now."""
-    if not workers.on_chief(workdir.factorization.exists):
-        pretrains = given is None and needs_contributions(config.split_rule)
-        if pretrains:
-            _pretrain(flow_config, config, data, workdir, runtime, workers)
-
-        def decide():
-            factorization = (
-                Factorization.from_dict(given)
-                if given is not None
-                else decide_factorization(
-                    config.split_rule,
-                    image_shape=flow_config.image_shape,
-                    num_scales=flow_config.num_scales,
-                    contributions=load_contributions(workdir.contributions) if pretrains else None,
-                    seed=config.seed,
-                )
-            )
-            factorization.save(workdir.factorization)
-            for scale, share in enumerate(agreement_with_realnvp(factorization), start=1):
-                say(
-                    f"mask_{scale} agrees with the static 'realnvp' mask on {share:.1%} of dimensions"
-                )
-
-        workers.on_chief(decide)
-    found = workers.on_chief(lambda: Factorization.load(workdir.factorization).to_dict())
-    return Factorization.from_dict(found)
-
-
-def pretrain(
-    flow_config: FlowConfig,
-    config: TrainConfig,
-    data: ImageData,
-    workdir: Workdir,
-    runtime: RuntimeConfig,
-) -> list[np.ndarray]:
-    """The contributions of every flow layer (`average_contributions`), from a flow without splits.
-
-    What is in `workdir` already is not made again. The rule and the steps of the training that is to
-    follow have no part in it. For one worker: `run_experiment` is for several.
-
-    Raises:
-        NonFiniteError: training left the finite numbers.
-    """
-    workers = Workers(make_strategy(runtime.num_devices, config.batch_size))
-    _pretrain(flow_config, config, data, workdir, runtime, workers)
-    return load_contributions(workdir.contributions)
-
-
-def _pretrain(flow_config, config, data, workdir, runtime, workers) -> None:
-    """Leaves `workdir.contributions` on the chief."""
-    if workers.on_chief(workdir.contributions.exists):
-        return
-    if workers.is_chief:
-        say(f"pretrain: {config.pretrain_steps} steps without multi-scale")
-    directory = workdir.phase("pretrain")
-    model = train_flow(
-        flow_config,
-        Factorization("none", flow_config.image_shape),
-        data,
-        config,
-        config.pretrain_steps,
-        directory,
-        directory / "model.keras",
-        runtime,
-    )
-
-    def average():
-        say("average the log-det terms over the training set")
-        contributions = average_contributions(model, data.train, config.batch_size, config.seed)
-        save_contributions(workdir.contributions, contributions)
-
-    workers.on_chief(average)
-
-
-def agreement_with_realnvp(factorization: Factorization) -> tuple[float, ...]:
-    """For every mask the share of dimensions that the static rule treats the same way."""
-    static = decide_factorization(
-        "realnvp",
-        image_shape=factorization.image_shape,
-        num_scales=len(factorization.masks) + 1,
-    )
-    return factorization.agreement(static)
-
-
-def _evaluate(
-    flow: ImageDensity,
-    config: TrainConfig,
-    data: ImageData,
-    factorization: Factorization,
-    workdir: Workdir,
-) -> dict[str, Any]:
-    started = time.perf_counter()
-    scores = bits_per_dim_of_split(flow, data.test, config.batch_size, config.seed)
-    seconds = time.perf_counter() - started
-    validation = bits_per_dim_of_split(flow, data.validation, config.batch_size, config.seed)
-    splits = (data.test, data.validation, data.train)
-    originals = np.concatenate([s[:_MAX_RECONSTRUCTIONS] for s in splits])[:_MAX_RECONSTRUCTIONS]
-    pretrained = workdir.contributions.exists()
-    metrics = {
-        "test_bits_per_dim": float(scores.mean()),
-        "test_bits_per_dim_standard_error": standard_error(scores),
-        "validation_bits_per_dim": float(validation.mean()),
-        **_codec_bits_per_dim(data),
-        "split_rule": factorization.rule,
-        "seed": config.seed,
-        "steps": config.train_steps,
-        "pretrain_steps": config.pretrain_steps if pretrained else 0,
-        "dataset": config.dataset,
-        "dataset_description": data.description,
-        "jpeg_method": data.jpeg_method,
-        "test_images": len(data.test),
-        "num_dimensions": flow.config.num_dimensions,
-        "mask_agreement_with_realnvp": list(agreement_with_realnvp(factorization)),
-        "exact_reconstructions": count_exact_reconstructions(flow, originals, config.batch_size),
-        "reconstructed_images": len(originals),
-        **probe(flow, data.validation).by_column(),
-        "scoring_images_per_second": len(scores) / seconds,
-    }
-    for name in ("test", "validation", "png", "webp"):
-        value = metrics[f"{name}_bits_per_dim"]
-        if value is not None:
-            say(f"{name}: {value:.4f} bits/dim")
-    return metrics
-
-
-@functools.lru_cache(maxsize=1)  # A study scores one data set, the same object, many times.
-def _codec_bits_per_dim(data: ImageData) -> dict[str, Any]:
-    """What lossless codecs make of the first test images; None for what a picture file cannot hold."""
-    coded = without_padding(data.test[:_MAX_CODEC_IMAGES], data.original_shape)
-    is_picture = data.image_shape[-1] in (1, 3) and not data.is_real_valued
-    figures = {
-        f"{codec}_bits_per_dim": data_lib.codec_bits_per_dim(coded, codec) if is_picture else None
-        for codec in ("png", "webp")
-    }
-    return {**figures, "codec_images": len(coded)}
+    def _finish(self, model: FlowModel) -> dict[str, Any]:
+        flow, workdir, config = model.frozen(), self.workdir, self.config
+        metrics, last = workdir.read_metrics(), workdir.path / pictures.LAST
+        if metrics.get("steps") != config.train_steps:  # None yet, or those of fewer steps.
+            say("evaluate")
+            last.unlink(missing_ok=True)
+            metrics = measure(flow, config, self.data, workdir)
+            metrics["num_parameters"] = model.num_parameters
+            write_json(workdir.metrics, metrics)
+        if not last.exists():
+            say("draw")
+            pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)
+        return metrics

@@ -11,16 +11,20 @@ from typing import Any
 
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data.fingerprint import differences
+from lcma_tf.experiment.going_on import in_the_way, kept
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.paths import expanded, kind_of_dataset
 from lcma_tf.files.saving import SaveError, unfinished, written_whole
+from lcma_tf.model import MODEL_FILE
 from lcma_tf.say import say
+from lcma_tf.training.phase_files import PhaseFiles
 
 __all__ = ["Workdir", "WorkdirError", "write_json"]
 
 # Where data lie does not change what comes out.
 _NOT_COMPARED = ("data_dir",)
 _FINGERPRINT = "images"  # Beside the configs in their file.
+_PHASES = ("pretrain", "train")
 
 
 class WorkdirError(ValueError):
@@ -45,20 +49,25 @@ class Workdir:
         self.contributions = self.path / "contributions.npz"
         self.factorization = self.path / "factorization.npz"
         self.metrics = self.path / "metrics.json"
-        self.model = self.path / "model.keras"
+        self.model = self.path / MODEL_FILE
         self._lock = self.path / "lock"
 
     def phase(self, name: str) -> pathlib.Path:
         """The folder of the backups, logs and history of `pretrain` or `train`."""
         return self.path / name
 
+    def files(self, name: str) -> PhaseFiles:
+        """All files of the phase `pretrain` or `train`."""
+        result = self.model if name == "train" else self.phase(name) / MODEL_FILE
+        return PhaseFiles(self.phase(name), result)
+
     def check(
         self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
     ) -> None:
-        """Raises `WorkdirError` if the folder belongs to anything but a run of these configs and images.
+        """Raises `WorkdirError` unless such a run, of such images, may begin or go on in the folder.
 
-        Paths count by the place that they lead to; that of the data does not count at all where the
-        images themselves can be compared.
+        What may differ is said in `lcma_tf.experiment.going_on`. Paths count by the place that they lead
+        to; that of the data does not count at all where the images themselves can be compared.
 
         Args:
             fingerprint: `ImageData.fingerprint`; None = images are not compared.
@@ -82,15 +91,11 @@ class Workdir:
         if fingerprint is not None and known is not None:
             for values in (ours, theirs):
                 values["dataset"] = kind_of_dataset(values["dataset"])
-        differing = [
-            f"{name}={theirs.get(name)!r} there and {ours.get(name)!r} now"
-            for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name) != theirs.get(name)
-        ]
+        differing = self._in_the_way(theirs, ours)
         if differing:
             raise WorkdirError(
                 f"`workdir` must be new or of the same config; {str(self.path)!r} has "
-                f"{'; '.join(differing)}."
+                f"{'; '.join(differing)}. {self._way_out}"
             )
         if fingerprint is not None and known is not None and known != fingerprint:
             found = "; ".join(differences(known, fingerprint))
@@ -104,7 +109,8 @@ class Workdir:
     ) -> None:
         """Makes the folder and writes into it what the run is; paths are made absolute.
 
-        A run of an earlier version, which knows no `fingerprint`, is given this one.
+        To be called after `check`. A run of an earlier version, which knows no `fingerprint`, is given
+        this one, and its files tell of their steps from now on.
 
         Raises:
             WorkdirError: the folder cannot be made.
@@ -115,10 +121,28 @@ class Workdir:
             known = json.loads(self.config.read_text()) if self.config.exists() else {}
             new = {"flow": flow.to_dict(), "train": train.with_absolute_paths().to_dict()}
             values = dict(known or new)
+            if known:
+                values["train"] = self._gone_on(known["train"], new["train"])
             if fingerprint is not None:
                 values.setdefault(_FINGERPRINT, dict(fingerprint))
             if values != known:
                 write_json(self.config, values)
+
+    _way_out = (
+        "Give the run's own values, or a new workdir, which `initialize_from` may begin with the "
+        "weights of this one."
+    )
+
+    def _in_the_way(self, there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+        return in_the_way(there, now, self.factorization.exists())
+
+    def _gone_on(self, there: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        """What the config of the run becomes; what was done under that of before is noted first."""
+        before = TrainConfig.from_dict(there)
+        for name in _PHASES:
+            steps = getattr(before, f"{name}_steps")
+            self.files(name).bring_up_to_date(before.steps_per_epoch, steps)
+        return kept(before.to_dict(), now, self.factorization.exists())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

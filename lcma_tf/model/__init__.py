@@ -15,6 +15,7 @@ from lcma_tf.model.flow_model import (
 )
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.model.recalibration import recalibrate
 
 __all__ = [
     "MODEL_FILE",
@@ -28,4 +29,5 @@ __all__ = [
     "load",
     "load_weights",
     "nats_to_bits_per_dim",
+    "recalibrate",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import os
 import zipfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from lcma_tf.config import ConfigError, FlowConfig
@@ -19,6 +21,11 @@ from lcma_tf.flows import build_flow
 from lcma_tf.model.bits_per_dim import BitsPerDim
 from lcma_tf.model.density import SCORE, TRAIN, ImageDensity
 from lcma_tf.model.frozen_flow import FrozenFlow
+from lcma_tf.model.recalibration import (
+    batches_again,
+    moments_step,
+    recalibrate_after_fit,
+)
 from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
 __all__ = ["MODEL_FILE", "FlowModel", "ModelFileError", "load", "load_weights"]
@@ -89,6 +96,7 @@ class FlowModel(ImageDensity, keras.Model):
             aggregation="only_first_replica",
             name="training_calls",
         )
+        self.moments_step = moments_step(self)
         self.built = True
 
     @property
@@ -124,6 +132,30 @@ class FlowModel(ImageDensity, keras.Model):
         # Keras does not call a `compile` that is not its own.
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, *args, recalibrate: bool = True, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As `keras.Model.fit`, but it ends with batch-norm statistics that belong to the weights.
+
+        What training leaves is an exponential average that lags behind them, with which a flow scores
+        wrongly. So after the last step, and after all callbacks, up to 100 of the batches of `x` are
+        gone through once more with fixed weights (`lcma_tf.recalibrate`). Scores of `validation_data`
+        during `fit` still are those of the lagging averages.
+
+        Args:
+            x: uint8 images `[N, H, W, C]`, or batches of them, as Keras takes them; no labels.
+            recalibrate: False leaves the moving averages as they are.
+        """
+        if not recalibrate:
+            return super().fit(x, *args, **kwargs)
+        options = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
+        options.apply_defaults()
+        asked = options.arguments
+        x, again = batches_again(x, asked["batch_size"], asked["validation_split"])
+        calls = int(np.asarray(self.training_calls))
+        history = super().fit(x, *args, **kwargs)
+        if int(np.asarray(self.training_calls)) > calls:
+            recalibrate_after_fit(self, again(), verbose=asked["verbose"] in ("auto", 1))
+        return history
 
     def call(self, images, training=False):
         """Returns the parts of `log p(images)`, nats `[N, K + 2]`: see `part_names`. They add up to it.

@@ -13,9 +13,10 @@ import numpy as np
 
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
 from lcma_tf.experiment import pictures
+from lcma_tf.experiment.going_on import differences_of
 from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
 from lcma_tf.study.config import Arm, StudyConfig
-from lcma_tf.training.history import read_history
+from lcma_tf.training.history import STEP, read_curves
 
 __all__ = ["StudyFolder", "is_finished", "validation_curve"]
 
@@ -39,6 +40,14 @@ class StudyFolder(Workdir):
     def __init__(self, path: str | os.PathLike[str]):
         super().__init__(path)
         self.config = self.path / "study.json"
+
+    _way_out = "Give the study's own values, or a new workdir."
+
+    def _in_the_way(self, there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+        return differences_of(there, now)  # Its runs are compared with one another.
+
+    def _gone_on(self, there: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        return there
 
     def run(self, arm: Arm, seed: int) -> Workdir:
         """The workdir of one run, as `run_experiment` takes it."""
@@ -121,14 +130,10 @@ def is_finished(workdir: Workdir) -> bool:
 
 def validation_curve(workdir: Workdir) -> Mapping[str, np.ndarray]:
     """`step` and `val_bits_per_dim` of a run's training, one entry an epoch."""
-    rows = read_history(workdir.phase("train") / "history.csv")
     _, config = workdir.read_configs()
-    per_epoch = min(config.steps_per_epoch, config.train_steps)
-    epochs = np.array([row["epoch"] for row in rows])
-    return {
-        "step": np.minimum((epochs + 1) * per_epoch, config.train_steps),
-        "val_bits_per_dim": np.array([row["val_bits_per_dim"] for row in rows]),
-    }
+    files = workdir.files("train")
+    curves = read_curves(files.history, config.steps_per_epoch, config.train_steps)
+    return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
 
 
 def _common(flow: FlowConfig, train: TrainConfig) -> tuple[FlowConfig, TrainConfig]:

@@ -6,6 +6,7 @@ right: `recalibrate` makes them so before.
 
 from __future__ import annotations
 
+import functools
 import os
 
 import keras
@@ -16,13 +17,14 @@ from lcma_tf.data import evaluation_batches
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.model import FlowModel
-from lcma_tf.training.recalibration import noise_of
+from lcma_tf.model.recalibration import noise_of
+from lcma_tf.traced import traced
 
 __all__ = ["average_contributions", "load_contributions", "save_contributions"]
 
 
 def average_contributions(
-    model: FlowModel, images: np.ndarray, batch_size: int, seed: int = 0
+    model: FlowModel, images: np.ndarray, batch_size: int = 64, seed: int = 0
 ) -> list[np.ndarray]:
     """Returns for every flow layer the mean over `images` of equation 9's tensor.
 
@@ -39,7 +41,7 @@ def average_contributions(
         K arrays, float32 `[H, W, C]`.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @functools.partial(traced, reduce_retracing=True)
     def sums(batch, index):
         terms = model.layer_terms(batch, noise_of(model, seed, index))
         return [tf.reduce_sum(layer, axis=0) for layer in terms]

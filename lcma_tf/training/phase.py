@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -13,13 +14,13 @@ import tensorflow as tf
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data import ImageData, training_batches
 from lcma_tf.distribute.batches import distribute_evaluation, distribute_training
-from lcma_tf.distribute.strategy import RuntimeConfig, make_strategy
-from lcma_tf.distribute.workers import Workers
+from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.factorization import Factorization
 from lcma_tf.files.saving import NO_ROOM, refusals_named, written_whole
-from lcma_tf.model import FlowModel, load_weights
+from lcma_tf.model import FlowModel, load_weights, recalibrate
 from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.say import say
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.callbacks import (
     BestWeights,
@@ -28,125 +29,135 @@ from lcma_tf.training.callbacks import (
 )
 from lcma_tf.training.history import HistoryLogger
 from lcma_tf.training.non_finite import StopAtNonFinite
-from lcma_tf.training.phase_files import forget_epochs_from, load_best
+from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.probe import ProbeEachEpoch
-from lcma_tf.training.recalibration import recalibrate
 
-__all__ = ["full_disk_named", "make_optimizer", "train_flow"]
+__all__ = ["TrainingPhase", "full_disk_named", "make_optimizer"]
 
 
-def train_flow(
-    flow_config: FlowConfig,
-    factorization: Factorization,
-    data: ImageData,
-    config: TrainConfig,
-    num_steps: int,
-    directory: pathlib.Path,
-    result: pathlib.Path,
-    runtime: RuntimeConfig,
-) -> FlowModel:
-    """Trains a flow for `num_steps` and returns its best state, recalibrated.
+@dataclasses.dataclass(frozen=True)
+class TrainingPhase:
+    """Trains one flow for so many steps, or goes on with it, and leaves its best state, recalibrated.
 
     Best is the state with the lowest bits/dim on the validation images, which are scored in inference
-    mode after every `config.steps_per_epoch` steps. If `result` exists the phase is done and nothing is
-    trained; if `directory` holds a backup, training goes on from it.
-
-    With several workers (`lcma_tf.distribute.workers`) all call this, and all return the same flow; the
-    files are the chief's.
+    mode after every `TrainConfig.steps_per_epoch` steps. Where the result is there already nothing is
+    trained; where there is a backup, training goes on from it.
 
     Args:
-        directory: for backups, TensorBoard logs, `history.csv` (a line an epoch: loss, bits/dim, their
-            parts, the same of the validation images, and `lcma_tf.training.probe.Probe`) and the best
-            weights.
-        result: the `.keras` file to write.
-
-    Raises:
-        BackupError: what was saved of this phase before cannot be read.
-        NonFiniteError: the loss left the finite numbers.
-        SaveError: a file could not be written; what was saved before is kept.
-        WorkerError: another worker failed.
+        flow, factorization: what is trained.
+        num_steps: optimizer steps in all, those done before included.
+        files: where it is kept.
+        initial: gives the flow to begin with, of the same kind; None = fresh weights. Called by the
+            chief alone, before the first step.
     """
-    strategy = make_strategy(runtime.num_devices, config.batch_size)
-    workers = Workers(strategy)
-    best = directory / "best.weights.h5"
-    done = workers.on_chief(result.exists)
-    if not done:
-        workers.on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
-        with strategy.scope():
-            model = FlowModel(flow_config, factorization, rematerialize=runtime.rematerialize)
+
+    flow: FlowConfig
+    factorization: Factorization
+    num_steps: int
+    files: PhaseFiles
+    initial: Callable[[], FlowModel] | None = None
+
+    def run(self, data: ImageData, config: TrainConfig, runtime: Runtime) -> FlowModel:
+        """Does the phase, or what is left of it.
+
+        With several workers (`lcma_tf.distribute.workers`) all call this, and all return the same flow;
+        the files are the chief's.
+
+        Raises:
+            BackupError: what was saved of this phase before cannot be read.
+            ConfigError: the steps that are left are no whole number of `steps_per_execution`.
+            NonFiniteError: the loss left the finite numbers.
+            SaveError: a file could not be written; what was saved before is kept.
+            WorkerError: another worker failed.
+        """
+        workers, files = runtime.workers, self.files
+        done = workers.on_chief(lambda: files.steps_of_result(self.num_steps) == self.num_steps)
+        if not done:
+            workers.on_chief(lambda: files.directory.mkdir(parents=True, exist_ok=True))
+            self._fit(self._compiled(config, runtime), data, config, runtime)
+
+        # A plain copy: no optimizer in its file, and none of the strategy's variables.
+        final = FlowModel(self.flow, self.factorization)
+
+        def finish():
+            files.load_best(final)
+            recalibrate(final, data.train, config.batch_size, config.seed)
+            with written_whole(files.result) as temporary:
+                final.save(temporary)
+            files.note_result(self.num_steps)
+
+        workers.on_chief(finish if not done else lambda: load_weights(final, files.result))
+        workers.share(final.weights)
+        return final
+
+    def _compiled(self, config: TrainConfig, runtime: Runtime) -> FlowModel:
+        options = runtime.config
+        with runtime.strategy.scope():
+            model = FlowModel(self.flow, self.factorization, rematerialize=options.rematerialize)
             model.compile(
-                make_optimizer(config, num_steps),
+                make_optimizer(config, self.num_steps),
                 loss=NegativeLogLikelihood(),
-                steps_per_execution=runtime.steps_per_execution,
-                jit_compile=runtime.jit_compile,  # pyright: ignore[reportArgumentType]
+                steps_per_execution=options.steps_per_execution,
+                jit_compile=options.jit_compile,  # pyright: ignore[reportArgumentType]
             )
             model.optimizer.build(model.trainable_variables)
-        _fit(model, data, config, num_steps, directory, best, workers)
+        return model
 
-    # A plain copy: no optimizer in its file, and none of the strategy's variables.
-    final = FlowModel(flow_config, factorization)
+    def _restore(self, model: FlowModel, resume: Resume) -> int:
+        step = resume.restore(model)
+        if not step and self.initial is not None:
+            say("begin with the weights of another run")
+            model.set_weights(self.initial().get_weights())
+            model.training_calls.assign(0)  # The noise is that of this run.
+        return step
 
-    def finish():
-        load_best(final, best)
-        recalibrate(final, data.train, config.batch_size, config.seed)
-        with written_whole(result) as temporary:
-            final.save(temporary)
-
-    workers.on_chief(finish if not done else lambda: load_weights(final, result))
-    workers.share(final.weights)
-    return final
-
-
-def _fit(
-    model: FlowModel,
-    data: ImageData,
-    config: TrainConfig,
-    num_steps: int,
-    directory: pathlib.Path,
-    best: pathlib.Path,
-    workers: Workers,
-) -> None:
-    """Trains from the last backup to `num_steps`; leaves the weights of the best epoch in `best`."""
-    history, logs = directory / "history.csv", directory / "tensorboard"
-    steps_per_epoch = min(config.steps_per_epoch, num_steps)
-    resume = Resume(directory / "backup")
-    step = workers.on_chief(lambda: resume.restore(model))
-    if step:
-        workers.share([*model.weights, *model.optimizer.variables])
-    epoch = -(-step // steps_per_epoch)
-    best_before = workers.on_chief(lambda: forget_epochs_from(epoch, history, best))
-    if step >= num_steps:
-        return
-    strategy = model.distribute_strategy
-    writers = [
-        ProbeEachEpoch(data.validation),  # Before those that write what it adds to the logs.
-        TrainingProgress(config.batch_size, strategy.num_replicas_in_sync),
-        keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False),
-        BestWeights(best, best_before),
-        HistoryLogger(history),
-        resume,  # Last: what the others write for an epoch is there when it counts as done.
-    ]
-    validation, validation_steps = distribute_evaluation(
-        strategy, data.validation, config.batch_size
-    )
-    batches = training_batches(data.train, config.batch_size, config.seed, step, config.flip)
-    with full_disk_named(logs):
-        model.fit(
-            distribute_training(strategy, batches),
-            epochs=-(-num_steps // steps_per_epoch),
-            initial_epoch=epoch,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,
-            validation_data=validation,
-            validation_steps=validation_steps,
-            callbacks=[
-                StopAtNonFinite(model.part_names, is_backed_up=True),
-                StopAtStep(num_steps),
-                # They read variables alone, which takes no other worker.
-                *(writers if workers.is_chief else []),
-            ],
-            verbose="auto" if workers.is_chief else 0,  # pyright: ignore[reportArgumentType]
+    def _fit(
+        self, model: FlowModel, data: ImageData, config: TrainConfig, runtime: Runtime
+    ) -> None:
+        """Trains from the last backup to the end; leaves the weights of the best epoch."""
+        workers, files = runtime.workers, self.files
+        steps_per_epoch = min(config.steps_per_epoch, self.num_steps)
+        resume = Resume(files.backup)
+        step = workers.on_chief(lambda: self._restore(model, resume))
+        if step or self.initial is not None:
+            workers.share([*model.weights, *model.optimizer.variables])
+        epoch = workers.on_chief(lambda: files.epochs_until(step, steps_per_epoch))
+        best_before = workers.on_chief(lambda: files.forget_epochs_from(epoch))
+        if step >= self.num_steps:
+            return
+        left = self.num_steps - step
+        runtime.config.check_divides("the steps that are left", left)
+        is_chief, num_replicas = workers.is_chief, runtime.strategy.num_replicas_in_sync
+        writers = [
+            ProbeEachEpoch(data.validation),  # Before those that write what it adds to the logs.
+            TrainingProgress(config.batch_size, num_replicas),
+            keras.callbacks.TensorBoard(os.fspath(files.logs), write_graph=False),
+            BestWeights(files.best, best_before),
+            HistoryLogger(files.history),
+            resume,  # Last: what the others write for an epoch is there when it counts as done.
+        ]
+        validation, validation_steps = distribute_evaluation(
+            runtime.strategy, data.validation, config.batch_size
         )
+        batches = training_batches(data.train, config.batch_size, config.seed, step, config.flip)
+        with full_disk_named(files.logs):
+            model.fit(
+                distribute_training(runtime.strategy, batches),
+                epochs=epoch + -(-left // steps_per_epoch),
+                initial_epoch=epoch,
+                steps_per_epoch=steps_per_epoch,
+                shuffle=False,
+                validation_data=validation,
+                validation_steps=validation_steps,
+                callbacks=[
+                    StopAtNonFinite(model.part_names, is_backed_up=True),
+                    StopAtStep(self.num_steps),
+                    # They read variables alone, which takes no other worker.
+                    *(writers if is_chief else []),
+                ],
+                verbose="auto" if is_chief else 0,  # pyright: ignore[reportArgumentType]
+                recalibrate=False,  # The best state is, once, at the end.
+            )
 
 
 @contextlib.contextmanager

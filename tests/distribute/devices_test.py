@@ -6,6 +6,7 @@ import sys
 
 import keras
 import pytest
+import tensorflow as tf
 
 import commands
 import lcma_tf
@@ -33,9 +34,11 @@ def test_training_asks_for_devices_before_it_loads_data(tmp_path, monkeypatch):
         done.append("data")
         raise lcma_tf.ConfigError("That is far enough.")
 
-    monkeypatch.setattr(
-        "lcma_tf.distribute.strategy.make_strategy", lambda *args: done.append(args)
-    )
+    def make_strategy(*arguments):
+        done.append(arguments)
+        return tf.distribute.get_strategy()
+
+    monkeypatch.setattr("lcma_tf.distribute.strategy.make_strategy", make_strategy)
     monkeypatch.setattr("lcma_tf.data.load", load)
     flags = commands.as_flags(workdir=tmp_path / "new", num_devices=2, batch_size=6)
     assert commands.call("lcma_tf.train", *flags).err == "error: That is far enough."

@@ -94,7 +94,7 @@ def in_a_folder_without_training(monkeypatch, tmp_path):
         raise AssertionError("Training has begun.")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lcma_tf.experiment.run.train_flow", start_training)
+    monkeypatch.setattr("lcma_tf.training.phase.TrainingPhase.run", start_training)
 
 
 @pytest.mark.parametrize(("changes", "words"), BAD_TRAINING)

@@ -1,23 +1,26 @@
 """What earlier code saved loads today, with the numbers that it had.
 
-`made_before_the_rooms.tar.xz` holds a finished run, a run stopped in its training and a compiled flow of
-the last code whose modules all lay loose in `lcma_tf/` (commit 5335f58), and the bits/dim that this code
-gave the test images.
+`made_before_the_rooms.tar.xz` holds a finished run, a run stopped in its training and one in its
+pretraining, a compiled flow and an export, all of the last code whose modules lay loose in `lcma_tf/`
+(commit 8c3c3aa), and the bits/dim that this code gave the test images.
 """
 
 import json
 import pathlib
+import shutil
 import tarfile
 
 import keras
 import numpy as np
 import pytest
 
+import commands
 import lcma_tf
 from lcma_tf.config import TrainConfig
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.serving.runtime.cpp_session import CppSession
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.contributions import load_contributions
 from lcma_tf.training.history import read_history
@@ -46,7 +49,7 @@ def assert_scores(made, images):
 
     def check(model, name):
         found = model.bits_per_dim(images["test"])
-        np.testing.assert_allclose(found, recorded[name], rtol=1e-5)
+        np.testing.assert_allclose(found, recorded[name], rtol=1e-6)
 
     return check
 
@@ -63,6 +66,31 @@ def test_a_compiled_flow_with_its_loss_and_optimizer(made, images, assert_scores
     assert int(model.optimizer.iterations) == 3
     model.fit(images["train"], batch_size=8, verbose=0)
     assert int(model.optimizer.iterations) == 6
+
+
+def test_an_export(made, images):
+    recorded = json.loads((made / "scores.json").read_text())["run"]
+    with CppSession(made / "export") as session:
+        found = session.run("log_prob", {"images": images["test"]})
+    np.testing.assert_allclose(found["bits_per_dim"], recorded, rtol=1e-6)
+
+
+def test_a_run_that_was_stopped_in_its_pretraining_goes_on(made, tmp_path):
+    shutil.copytree(made / "pretraining", tmp_path / "run")
+    workdir = Workdir(tmp_path / "run")
+    flow, train = workdir.read_configs()
+    assert (train.pretrain_steps, train.steps_per_epoch, flow.base_dim) == (8, 4, 2)
+    names = ("pretrain_steps", "train_steps", "batch_size", "steps_per_epoch")
+    values = {name: getattr(train, name) for name in names}
+    names = ("num_scales", "base_dim", "num_residual_blocks")
+    values |= {name: getattr(flow, name) for name in names}
+    moved = {"dataset": f"npz:{made / 'images.npz'}", "workdir": workdir.path}
+    ended = commands.call("lcma_tf.train", *commands.as_flags(**values, **moved))
+    assert ended.code == 0, ended.err
+    rows = read_history(workdir.files("pretrain").history)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(0, 4), (1, 8)]
+    metrics = workdir.read_metrics()
+    assert (metrics["steps"], metrics["pretrain_steps"]) == (9, 8)
 
 
 def test_the_factorization_is_decided_by_the_contributions_beside_it(made):

@@ -9,13 +9,13 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
-from lcma_tf.distribute.strategy import RuntimeConfig
+from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
 from lcma_tf.experiment.evaluation import bits_per_dim_of_split
-from lcma_tf.experiment.run import run_experiment
+from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.model.recalibration import noise_of
 from lcma_tf.training.contributions import load_contributions
 from lcma_tf.training.history import read_history
-from lcma_tf.training.recalibration import noise_of
 
 NUMBER = (int, float)
 METRICS = {
@@ -156,6 +156,9 @@ def test_sample_draws(workdir, tmp_path, flags):
         assert min(picture.size) > 20
 
 
+RUNTIME = Runtime.open(RuntimeConfig(), 8)
+
+
 class Trained(Exception):
     """Raised instead of training."""
 
@@ -164,11 +167,11 @@ class Trained(Exception):
 def test_only_rules_that_read_contributions_pretrain(rule, workdir, images, tmp_path, monkeypatch):
     phases = []
 
-    def train_flow(flow_config, factorization, data, config, num_steps, directory, *rest):
-        phases.append((directory.name, num_steps, factorization))
+    def train(phase, *arguments):
+        phases.append((phase.files.directory.name, phase.num_steps, phase.factorization))
         raise Trained
 
-    monkeypatch.setattr("lcma_tf.experiment.run.train_flow", train_flow)
+    monkeypatch.setattr("lcma_tf.training.phase.TrainingPhase.run", train)
     flow = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2)
     given = {"split_rule": rule} if rule != "a file" else {}
     path = workdir.factorization if rule == "a file" else None
@@ -180,7 +183,7 @@ def test_only_rules_that_read_contributions_pretrain(rule, workdir, images, tmp_
         **given,
     )
     with pytest.raises(Trained):
-        run_experiment(flow, config, images, Workdir(tmp_path / "new"), RuntimeConfig())
+        Run(flow, config, images, Workdir(tmp_path / "new"), RUNTIME)()
     ((phase, num_steps, factorization),) = phases
     if rule == "lcma":
         assert (phase, num_steps, factorization.rule) == ("pretrain", 5, "none")
@@ -198,7 +201,7 @@ def test_a_run_without_multi_scale(images, tmp_path):
     flow = lcma_tf.FlowConfig(commands.SHAPE, num_scales=1, base_dim=2, num_residual_blocks=1)
     config = lcma_tf.TrainConfig(split_rule="none", train_steps=3, batch_size=8)
     workdir = Workdir(tmp_path / "new")
-    metrics = run_experiment(flow, config, images, workdir, RuntimeConfig())
+    metrics = Run(flow, config, images, workdir, RUNTIME)()
     assert metrics["split_rule"] == "none" and metrics["pretrain_steps"] == 0
     assert np.isfinite(metrics["test_bits_per_dim"])
     assert not workdir.contributions.exists() and not workdir.phase("pretrain").exists()

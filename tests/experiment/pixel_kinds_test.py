@@ -10,8 +10,8 @@ import commands
 import lcma_tf
 from lcma_tf import data
 from lcma_tf.data.padding import padded
-from lcma_tf.distribute.strategy import RuntimeConfig
-from lcma_tf.experiment.run import run_experiment
+from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir
 from testing import random_images, tiny_flow
 
@@ -72,7 +72,8 @@ def real_run(tmp_path_factory, real_images):
     workdir = Workdir(tmp_path_factory.mktemp("real") / "run")
     flow = lcma_tf.FlowConfig(**real_images.flow_options(), **SMALL)
     config = lcma_tf.TrainConfig(dataset="real", **FEW_STEPS)
-    run_experiment(flow, config, real_images, workdir, RuntimeConfig())
+    runtime = Runtime.open(RuntimeConfig(), config.batch_size)
+    Run(flow, config, real_images, workdir, runtime)()
     return workdir
 
 

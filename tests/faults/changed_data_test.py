@@ -34,7 +34,7 @@ def untrained(monkeypatch):
     def start_training(*args):
         raise AssertionError("Training has begun.")
 
-    monkeypatch.setattr("lcma_tf.experiment.run.train_flow", start_training)
+    monkeypatch.setattr("lcma_tf.training.phase.TrainingPhase.run", start_training)
 
 
 def test_a_fingerprint_tells_images_apart():
@@ -154,17 +154,23 @@ def test_other_names_are_left_alone(name):
 
 
 def test_hosts_may_keep_the_data_in_different_places(folder):
-    from lcma_tf.distribute.strategy import RuntimeConfig
-    from lcma_tf.experiment.run import _description
+    from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+    from lcma_tf.experiment.run import Run
+
+    runtime = Runtime.open(RuntimeConfig(), 8)
+
+    def description(train):
+        images = data.load(train.dataset)
+        return Run(FLOW, train, images, Workdir("run"), runtime).description()
 
     commands.write_npz("b.npz")
     described = []
     for name in ("a.npz", "b.npz"):
         train = lcma_tf.TrainConfig(dataset=f"npz:{name}").with_absolute_paths()
-        described.append(_description(FLOW, train, data.load(train.dataset), RuntimeConfig()))
+        described.append(description(train))
     assert described[0] == described[1] and described[0]["dataset"] == "npz:"
     commands.write_npz("b.npz", **commands.splits(seed=2))
-    other = _description(FLOW, train, data.load(train.dataset), RuntimeConfig())
+    other = description(train)
     assert {name for name in other if other[name] != described[0][name]} == {
         f"images of {split}" for split in ("train", "validation", "test")
     }

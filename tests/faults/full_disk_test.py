@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import resource
+import types
 
 import numpy as np
 import pytest
@@ -124,6 +125,7 @@ def test_falling_back_takes_no_room(model, tmp_path, monkeypatch):
 def test_a_history_without_room_keeps_its_lines(tmp_path):
     path = tmp_path / "history.csv"
     logger = HistoryLogger(path)
+    logger.set_model(types.SimpleNamespace(optimizer=types.SimpleNamespace(iterations=4)))
     logger.on_train_begin()
     logger.on_epoch_end(0, {"bits_per_dim": 5.0, "val_bits_per_dim": 5.5})
     before = path.read_bytes()
@@ -133,7 +135,9 @@ def test_a_history_without_room_keeps_its_lines(tmp_path):
     ):
         logger.on_epoch_end(1, {"bits_per_dim": 4.0, "val_bits_per_dim": 4.5})
     assert path.read_bytes().startswith(before)
-    assert read_history(path) == [{"epoch": 0, "bits_per_dim": 5.0, "val_bits_per_dim": 5.5}]
+    assert read_history(path) == [
+        {"epoch": 0, "bits_per_dim": 5.0, "step": 4, "val_bits_per_dim": 5.5}
+    ]
 
 
 def test_event_files_without_room_are_named(tmp_path):

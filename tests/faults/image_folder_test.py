@@ -328,7 +328,7 @@ def test_a_run_says_what_it_leaves_out_and_remembers_that_it_does(folder, tmp_pa
     def start_training(*args):
         raise lcma_tf.ConfigError("Training has begun.")
 
-    monkeypatch.setattr("lcma_tf.experiment.run.train_flow", start_training)
+    monkeypatch.setattr("lcma_tf.training.phase.TrainingPhase.run", start_training)
     for file in folder.rglob("*.png"):
         save(file, 5, size=(8, 8))
     (folder / "train" / "c.png").write_bytes(b"BM")

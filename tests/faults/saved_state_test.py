@@ -13,7 +13,7 @@ import pytest
 import commands
 from lcma_tf.training.backup import BackupError, Resume
 from lcma_tf.training.history import read_history
-from lcma_tf.training.phase_files import forget_epochs_from
+from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.whole_weights import save_weights
 from testing import tiny_flow
 
@@ -30,7 +30,7 @@ def phase(tmp_path):
 
 
 def forget(phase, epoch):
-    return forget_epochs_from(epoch, phase / "history.csv", phase / "best.weights.h5")
+    return PhaseFiles(phase, phase / "model.keras").forget_epochs_from(epoch)
 
 
 @pytest.mark.parametrize(("epoch", "best"), [(3, 4.5), (2, 4.5), (1, 5.5)])

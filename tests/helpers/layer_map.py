@@ -123,7 +123,8 @@ def read_imports(root: Path, file: str) -> list[Import]:
     """Every import of a file, also inside functions and by `importlib.import_module("...")`.
 
     A package's `__init__.py` may name what it re-exports lazily in a table: there a string that is
-    the name of a module (`"lcma_tf.model"`, `".model"` or `"model"`) counts as an import of it.
+    the name of a module (`"lcma_tf.model"`, `".model"` or `"model"`) counts as an import of it,
+    unless it is a key.
     """
     package = file.removesuffix(".py").split("/")[:-1]
     found: list[Import] = []
@@ -141,13 +142,16 @@ def read_imports(root: Path, file: str) -> list[Import]:
             if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                 found.append(Import(constant.value, node.lineno, lazy))
         elif isinstance(node, ast.Constant) and file.endswith("/__init__.py"):
-            module = ".".join([*package, str(node.value).rpartition(".")[2]])
-            spellings = {module, "." + module.rpartition(".")[2], module.rpartition(".")[2]}
-            if node.value in spellings and file_of(root, module) not in (None, file):
+            relative = str(node.value).removeprefix(".".join(package)).removeprefix(".")
+            module = ".".join([*package, relative])
+            path = root / module.replace(".", "/")
+            if relative and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()):
                 found.append(Import(module, node.lineno, True))
         lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         lazy = lazy or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        for child in ast.iter_child_nodes(node):
+        # The keys of a table are what its names are called, which a module may be too.
+        children = node.values if isinstance(node, ast.Dict) else ast.iter_child_nodes(node)
+        for child in children:
             visit(child, lazy)
 
     visit(ast.parse((root / file).read_text()), lazy=False)

@@ -2,10 +2,12 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from lcma_tf import NegativeLogLikelihood
+from lcma_tf import NegativeLogLikelihood, recalibrate
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training.callbacks import StopAtStep
 from testing import assert_close, tiny_flow
@@ -83,3 +85,79 @@ def test_a_run_stops_at_its_last_step(trained):
     done = int(model.optimizer.iterations)
     model.fit(IMAGES, batch_size=64, epochs=9, verbose=0, callbacks=[StopAtStep(done + 6)])
     assert int(model.optimizer.iterations) == done + 6
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return (IMAGES[16 * index : 16 * index + 16],)
+
+
+def generated():
+    while True:
+        for start in range(0, 64, 16):
+            yield (IMAGES[start : start + 16],)
+
+
+KINDS_OF_INPUT = {
+    "array": lambda: {"x": IMAGES, "batch_size": 16},
+    "tensor": lambda: {"x": tf.constant(IMAGES), "batch_size": 16},
+    "dataset": lambda: {"x": tf.data.Dataset.from_tensor_slices(IMAGES).batch(16)},
+    "endless": lambda: {
+        "x": tf.data.Dataset.from_tensor_slices(IMAGES).batch(16).repeat(),
+        "steps_per_epoch": 4,
+    },
+    "py_dataset": lambda: {"x": Batches()},
+    "generator": lambda: {"x": generated(), "steps_per_epoch": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    model = tiny_flow(base_dim=4)
+    adam = FusedAdam(1e-4, global_clipnorm=100.0)
+    model.compile(adam, loss=NegativeLogLikelihood(), jit_compile=False)
+    return model
+
+
+@pytest.fixture
+def lagging(compiled):
+    """A flow whose moving averages are far from those of its weights, and stay so for some steps."""
+    for variable in compiled.non_trainable_variables:
+        if "mean" in variable.name or "variance" in variable.name:
+            variable.assign(10 * np.ones(variable.shape))
+    return compiled
+
+
+def change_by_recalibration(model):
+    """Of the mean bits/dim, if the statistics are made right anew."""
+    before = float(np.mean(model.bits_per_dim(IMAGES)))
+    recalibrate(model, IMAGES, batch_size=16)
+    return abs(float(np.mean(model.bits_per_dim(IMAGES))) - before)
+
+
+def test_moving_averages_lag(lagging):
+    lagging.fit(IMAGES, batch_size=16, verbose=0, recalibrate=False)
+    assert change_by_recalibration(lagging) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_INPUT)
+def test_fit_ends_with_statistics_that_belong_to_the_weights(lagging, kind):
+    assert lagging.fit(**KINDS_OF_INPUT[kind](), verbose=0).history["loss"]
+    assert change_by_recalibration(lagging) < 0.2
+
+
+def test_statistics_come_after_the_callbacks(lagging):
+    """`EarlyStopping` gives back the weights of an earlier epoch when training has ended."""
+    best = keras.callbacks.EarlyStopping("loss", restore_best_weights=True, mode="max", patience=9)
+    lagging.fit(IMAGES, batch_size=16, epochs=3, verbose=0, shuffle=False, callbacks=[best])
+    assert change_by_recalibration(lagging) < 0.2
+
+
+def test_a_fit_that_does_not_train_leaves_everything(lagging):
+    before = lagging.get_weights()
+    lagging.fit(IMAGES, epochs=2, initial_epoch=2, verbose=0)
+    for new, old in zip(lagging.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(new, old)

@@ -18,14 +18,15 @@ import commands
 import lcma_tf
 from lcma_tf import data
 from lcma_tf.config import ConfigError
-from lcma_tf.distribute.strategy import RuntimeConfig
+from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.study import run as study_run
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder
 from lcma_tf.study.leftovers import nothing_left_behind
-from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.contributions import load_contributions, save_contributions
 from lcma_tf.training.non_finite import NonFiniteError
 from testing import tiny_flow
 
@@ -163,23 +164,22 @@ class Runs:
 
     def __init__(self, monkeypatch):
         self.done, self.fails, self.scores = [], {}, {}
-        monkeypatch.setattr(study_run, "pretrain", self.pretrain)
-        monkeypatch.setattr(study_run, "run_experiment", self.run)
+        monkeypatch.setattr(Run, "pretrain", lambda run: self.pretrain(run))
+        monkeypatch.setattr(Run, "__call__", lambda run: self.run(run))
         monkeypatch.setattr("lcma_tf.study.outputs._samples", self.samples)
         for draw in ("save_ablation", "save_sample_grids"):  # Seen above, and slow.
             monkeypatch.setattr(f"lcma_tf.study.outputs.{draw}", self.draw)
 
-    def pretrain(self, flow, train, images, workdir, runtime):
-        if not workdir.contributions.exists():
-            self._start("pretraining", flow, train, workdir)
-            study_run.save_contributions(
-                workdir.contributions, [np.full(commands.SHAPE, train.seed, np.float32)]
-            )
-        return load_contributions(workdir.contributions)
+    def pretrain(self, run):
+        path = run.workdir.contributions
+        if not path.exists():
+            self._start("pretraining", run)
+            save_contributions(path, [np.full(commands.SHAPE, run.config.seed, np.float32)])
 
-    def run(self, flow, train, images, workdir, runtime):
+    def run(self, run):
+        flow, train, workdir = run.flow, run.config, run.workdir
         name = f"{train.split_rule}-{train.train_steps}"
-        self._start(name, flow, train, workdir)
+        self._start(name, run)
         workdir.claim(flow, train)
         workdir.phase("train").mkdir(exist_ok=True)
         (workdir.phase("train") / "history.csv").write_text("epoch,val_bits_per_dim\n0,4.0\n")
@@ -198,11 +198,12 @@ class Runs:
     def draw(self, path, *what, **how):
         path.write_text("A picture.")
 
-    def _start(self, name, flow, train, workdir):
-        assert flow.seed == train.seed and workdir.path.parent.name == f"seed_{train.seed}"
+    def _start(self, name, run):
+        seed = run.config.seed
+        assert run.flow.seed == seed and run.workdir.path.parent.name == f"seed_{seed}"
         if name in self.fails:
             raise self.fails[name]
-        self.done.append(f"{train.seed}/{name}")
+        self.done.append(f"{seed}/{name}")
 
 
 @pytest.fixture
@@ -221,7 +222,15 @@ def run_study(runs, images, tmp_path):
         runs.done.clear()
         folder = StudyFolder(tmp_path / "study")
         asked = StudyConfig(*arguments, **values)
-        study_run.run_study(asked, flow, train, images, folder, runtime or RuntimeConfig(), command)
+        study_run.Study(
+            config=asked,
+            flow=flow,
+            train=train,
+            data=images,
+            folder=folder,
+            runtime=Runtime.open(runtime or RuntimeConfig(), 1),
+            command=command,
+        )()
         return list(runs.done)
 
     return run
@@ -428,7 +437,7 @@ def test_several_workers_are_refused(tmp_path, monkeypatch):
 
 def test_flags_are_the_study_s_and_the_run_s(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(study_run, "run_study", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(study_run.Study, "__call__", asked.append)
     dataset = commands.write_npz(tmp_path / "good.npz")
     (tmp_path / "run.flags").write_text("--seed=5\n--split_rule=lcma\n--workdir=elsewhere\n")
     argv = [f"--flagfile={tmp_path / 'run.flags'}", f"--workdir={tmp_path / 'study'}"]
@@ -437,15 +446,16 @@ def test_flags_are_the_study_s_and_the_run_s(tmp_path, monkeypatch):
     argv += ["--equal_compute", "--seeds=4", "--split_rules=realnvp,lcma"]
     assert commands.call("lcma_tf.ablation", *argv).code == 0
     table_2 = ("random", "lcma_reversed", "realnvp", "lcma")
-    assert asked[0][0] == StudyConfig(table_2, (0, 1, 2), equal_compute=False)
-    ours, flow, train, images, folder, runtime, command = asked[1]
-    assert ours == StudyConfig(("realnvp", "lcma"), (4,), equal_compute=True)
-    assert (flow.base_dim, flow.image_shape) == (TINY["base_dim"], commands.SHAPE)
+    assert asked[0].config == StudyConfig(table_2, (0, 1, 2), equal_compute=False)
+    ours = asked[1]
+    assert ours.config == StudyConfig(("realnvp", "lcma"), (4,), equal_compute=True)
+    assert (ours.flow.base_dim, ours.flow.image_shape) == (TINY["base_dim"], commands.SHAPE)
+    train = ours.train
     assert (train.train_steps, train.pretrain_steps, train.dataset) == (9, 6, dataset)
-    assert len(images.train) == 24 and folder.path == tmp_path / "study"
-    assert runtime == RuntimeConfig()
-    assert command.startswith("python -m lcma_tf.ablation --flagfile=")
-    assert command.endswith("--equal_compute --seeds=4 --split_rules=realnvp,lcma")
+    assert len(ours.data.train) == 24 and ours.folder.path == tmp_path / "study"
+    assert ours.runtime.config == RuntimeConfig()
+    assert ours.command.startswith("python -m lcma_tf.ablation --flagfile=")
+    assert ours.command.endswith("--equal_compute --seeds=4 --split_rules=realnvp,lcma")
 
 
 def graph_of_a_flow():

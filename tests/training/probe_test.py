@@ -10,7 +10,8 @@ import tensorflow as tf
 from bijector_cases import CASES, SHAPE, channels, conditioner, coupling, data, norm
 from lcma_tf import bijectors
 from lcma_tf.factorization import masks
-from lcma_tf.training.phase_files import forget_epochs_from
+from lcma_tf.training.history import STEP
+from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.probe import COLUMNS, ProbeEachEpoch, measured_log_det, probe
 from testing import assert_close, jacobian, log_abs_det, random_images, tiny_flow
 
@@ -179,10 +180,12 @@ def test_a_history_of_before_goes_on_with_the_new_columns(tmp_path):
     path.write_text("epoch,bits_per_dim,val_bits_per_dim\n0,5.0,5.5\n1,4.0,4.5\n2,3.0,3.5\n")
     best = tmp_path / "best.weights.h5"
     tiny_flow().save_weights(best)
-    assert forget_epochs_from(2, path, best) == 4.5
+    files = PhaseFiles(tmp_path, tmp_path / "model.keras")
+    assert (files.history, files.best) == (path, best)
+    assert files.forget_epochs_from(2) == 4.5
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["epoch", *sorted(["bits_per_dim", "val_bits_per_dim", *COLUMNS])]
+    assert list(rows[0]) == ["epoch", *sorted(["bits_per_dim", "val_bits_per_dim", STEP, *COLUMNS])]
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert all(row[name] == "nan" for row in rows for name in COLUMNS)
     assert [row["val_bits_per_dim"] for row in rows] == ["5.5", "4.5"]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from lcma_tf.data import training_batches
 from lcma_tf.factorization.masks import checkerboard
-from lcma_tf.training.recalibration import noise_of, recalibrate
+from lcma_tf.model.recalibration import noise_of, recalibrate
 from testing import random_images, tiny_flow
 
 BATCH, SEED = 5, 3

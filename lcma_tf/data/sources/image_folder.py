@@ -103,7 +103,10 @@ def load_folder_to_score(
     """Of the same folder one split, or all of it; no other file is opened.
 
     Args:
-        path, data_dir, image_size, skip_bad_images: as for `load_image_folder`.
+        path: as for `load_image_folder`.
+        data_dir: not used.
+        image_size: as for `load_image_folder`.
+        skip_bad_images: likewise.
         validation_share: likewise; where there are sub-folders it has no say.
         split: that of the sub-folder of this name, which alone must be there; of a folder without such
             sub-folders, that by hash. None = `test` where there are sub-folders, else all files.

@@ -1,0 +1,68 @@
+"""What may differ where a command goes on with a run: nothing that what is done already depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["differences_of", "in_the_way", "kept"]
+
+# How often it is looked at and saved.
+_BOOKKEEPING = ("steps_per_epoch",)
+_STEPS = ("train_steps", "pretrain_steps")
+
+
+def differences_of(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Every difference between the configs of two runs, each as `name=old there and new now`."""
+    names = sorted(there.keys() | now.keys())
+    return [_told(name, there, now) for name in names if there.get(name) != now.get(name)]
+
+
+def in_the_way(
+    there: Mapping[str, Any], now: Mapping[str, Any], is_decided: bool = False
+) -> list[str]:
+    """The differences for which a run cannot go on, with what speaks against them.
+
+    How often is validated and saved may change, and steps may be added where the learning rate does
+    not depend on their number.
+
+    Args:
+        there: the fields of the run's configs, by name.
+        now: those that were asked for.
+        is_decided: whether the run has its factorization, so that no pretraining is left to do.
+    """
+    compared = {name: value for name, value in now.items() if name not in (*_BOOKKEEPING, *_STEPS)}
+    own = {name: value for name, value in there.items() if name not in (*_BOOKKEEPING, *_STEPS)}
+    reasons = {name: _against_steps(name, there, now, is_decided) for name in _STEPS}
+    of_steps = [f"{_told(name, there, now)} ({why})" for name, why in reasons.items() if why]
+    return differences_of(own, compared) + of_steps
+
+
+def kept(there: Mapping[str, Any], now: Mapping[str, Any], is_decided: bool) -> dict[str, Any]:
+    """The fields of the run that goes on: its own, and what `now` may change of them."""
+    names = [*_BOOKKEEPING, *(name for name in _STEPS if name == "train_steps" or not is_decided)]
+    return {**there, **{name: now[name] for name in names}}
+
+
+def _told(name: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return f"{name}={there.get(name)!r} there and {now.get(name)!r} now"
+
+
+def _against_steps(
+    name: str, there: Mapping[str, Any], now: Mapping[str, Any], is_decided: bool
+) -> str | None:
+    """What speaks against the number of steps that is asked for now; None if nothing does."""
+    if now[name] == there[name]:
+        return None
+    if name == "pretrain_steps" and is_decided:
+        # The default follows `train_steps`, which may have grown since the pretraining.
+        is_default = now[name] == now["train_steps"]
+        return None if is_default else "the pretraining is over, the factorization decided"
+    if now[name] < there[name]:
+        return "it can only grow"
+    schedule = there["learning_rate_schedule"]
+    return (
+        None
+        if schedule == "constant"
+        else f"it is what the {schedule} of the learning rate ends at"
+    )

@@ -1,0 +1,46 @@
+"""Another run's flow to begin a training with."""
+
+from __future__ import annotations
+
+import os
+
+from lcma_tf.config import FlowConfig, require
+from lcma_tf.model import FlowModel, load
+
+__all__ = ["initial_flow"]
+
+# What its variables depend on, in number or in meaning.
+_SHARED = (
+    "image_shape",
+    "flow",
+    "num_scales",
+    "base_dim",
+    "num_residual_blocks",
+    "alpha",
+    "pixel_transform",
+    "batch_norm_moments",
+)
+
+
+def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -> FlowModel:
+    """The flow at `path`, if its weights suit a flow of config `flow`.
+
+    Args:
+        path: a finished run, or a `.keras` file.
+        splits: whether dimensions leave the flow at its scales; networks are others where none does.
+
+    Raises:
+        FileNotFoundError, ModelFileError: there is no whole flow.
+        ConfigError: it is of another kind.
+    """
+    model = load(path)
+    for name in _SHARED:
+        ours, theirs = getattr(flow, name), getattr(model.config, name)
+        rule = f"the run of a flow with {name}={ours!r}, as this one"
+        require(
+            ours == theirs, "initialize_from", rule, f"{os.fspath(path)} with {name}={theirs!r}"
+        )
+    theirs = bool(model.factorization.masks)
+    rule = f"the run of a flow {'with' if splits else 'without'} splits, as this one"
+    require(splits == theirs, "initialize_from", rule, os.fspath(path))
+    return model

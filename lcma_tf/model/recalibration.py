@@ -1,0 +1,146 @@
+"""Batch-norm statistics that belong to the weights: a pass over the data with these fixed."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.data import training_batches
+from lcma_tf.traced import traced
+
+if TYPE_CHECKING:
+    from lcma_tf.model.flow_model import FlowModel
+
+__all__ = [
+    "batches_again",
+    "moments_step",
+    "noise_of",
+    "recalibrate",
+    "recalibrate_after_fit",
+]
+
+_MAX_BATCHES = 100
+
+
+def recalibrate(
+    model: FlowModel,
+    images: np.ndarray,
+    batch_size: int = 64,
+    seed: int = 0,
+    max_batches: int = _MAX_BATCHES,
+) -> None:
+    """Sets the moving moments of all batch norms to equal-weight averages over training batches.
+
+    Training leaves an exponential average that lags behind the weights; a flow evaluated with it can
+    be off by orders of magnitude. Weights do not change here. `FlowModel.fit` ends with it; a loop of
+    your own must.
+
+    Args:
+        model: changed in place.
+        images: the training set, uint8 `[N, H, W, C]`.
+        batch_size: that of the training, since the moments are those of such batches.
+        seed: order and noise.
+        max_batches: batches to average over, at most one pass.
+
+    Raises:
+        DataError: images of another type or rank, or none.
+    """
+    batch_size = max(min(batch_size, len(images)), 1)
+    num_batches = min(max_batches, len(images) // batch_size)
+    batches = training_batches(images, batch_size, seed).take(num_batches)
+    _average_moments(model, batches, seed, num_batches, verbose=True)
+
+
+def noise_of(model: FlowModel, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:
+    """Dequantization noise `[num_rows, H, W, C]` of batch `index` under `seed`."""
+    stream = tf.random.experimental.stateless_fold_in(tf.stack([seed, 3]), index)
+    shape = [num_rows, *model.config.image_shape]
+    return tf.random.stateless_uniform(shape, stream, dtype=model.compute_dtype)
+
+
+def recalibrate_after_fit(model: FlowModel, batches: Iterable[Any], verbose: bool = True) -> None:
+    """`recalibrate` over batches as `keras.Model.fit` takes them, at most the first 100.
+
+    One that is smaller than the first is left out: its moments would weigh too much.
+    """
+    _average_moments(model, _whole_batches(model, batches), model.config.seed, None, verbose)
+
+
+def batches_again(
+    x: Any, batch_size: int | None, validation_split: float = 0.0
+) -> tuple[Any, Callable[[], Iterable]]:
+    """What to train on in the place of `x`, and a function that gives its batches once more.
+
+    Args:
+        x: what `keras.Model.fit` takes. Of what can be gone through but once, a generator, the last
+            batches are remembered as they pass.
+        batch_size: of arrays; None = 32, as Keras has it.
+        validation_split: the share at the end of arrays that is not trained on.
+    """
+    if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
+        num_trained = int(len(x) * (1 - validation_split))
+        return x, lambda: _of_array(np.asarray(x)[:num_trained], batch_size or 32)
+    if isinstance(x, keras.utils.PyDataset):
+        return x, lambda: (x[index] for index in range(x.num_batches or _MAX_BATCHES))
+    if isinstance(x, Iterator):
+        passed: collections.deque = collections.deque(maxlen=_MAX_BATCHES)
+
+        def remembering():
+            for batch in x:
+                passed.append(batch)
+                yield batch
+
+        return remembering(), lambda: list(passed)
+    return x, lambda: x
+
+
+def _of_array(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    order = np.random.default_rng(0).permutation(len(images))  # Neighbours may be alike.
+    for start in range(0, len(order), batch_size):
+        yield images[order[start : start + batch_size]]
+
+
+def _whole_batches(model: FlowModel, batches: Iterable[Any]) -> Iterator[tf.Tensor]:
+    """The images alone of batches as `fit` takes them; none that is smaller than the first."""
+    strategy = model.distribute_strategy
+    whole = 0
+    for taken, batch in enumerate(batches):
+        if taken == _MAX_BATCHES:
+            return
+        images = batch[0] if isinstance(batch, tuple | list) else batch
+        if isinstance(images, tf.distribute.DistributedValues):
+            images = tf.concat(strategy.experimental_local_results(images), 0)
+        whole = whole or len(images)
+        if len(images) == whole:
+            yield tf.convert_to_tensor(images)
+
+
+def _average_moments(
+    model: FlowModel, batches: Iterable, seed: int, num_batches: int | None, verbose: bool
+) -> None:
+    bar = keras.utils.Progbar(num_batches, unit_name="batch", verbose=int(verbose))
+    step, seen = model.moments_step, 0
+    for batch in batches:
+        step(batch, tf.constant(seed), tf.constant(seen))
+        seen += 1
+        bar.update(seen)
+    if num_batches is None and seen:
+        bar.update(seen, finalize=True)
+
+
+def moments_step(model: FlowModel) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], None]:
+    """A graph of (batch, seed, index) that takes a batch into the averages of those before it."""
+
+    @functools.partial(traced, reduce_retracing=True)
+    def step(batch, seed, index):
+        momentum = tf.cast(index / (index + 1), model.compute_dtype)  # The mean so far.
+        noise = noise_of(model, seed, index, num_rows=tf.shape(batch)[0])
+        model.log_prob_parts(batch, noise, training=True, momentum=momentum)
+
+    return step

@@ -1,0 +1,94 @@
+"""The paper's method as functions: what they return, what they keep, what they refuse."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import commands
+import lcma_tf
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.training.contributions import load_contributions
+
+FLOW = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2, base_dim=2, num_residual_blocks=1)
+TRAIN = lcma_tf.TrainConfig(
+    train_steps=3, pretrain_steps=2, batch_size=8, steps_per_epoch=2, learning_rate=1e-2
+)
+IMAGES = commands.splits()["train"]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A factorization that was learned in a folder."""
+    workdir = Workdir(tmp_path_factory.mktemp("learned") / "run")
+    return workdir, lcma_tf.learn_factorization(FLOW, IMAGES, TRAIN, workdir=workdir.path)
+
+
+def test_a_learned_factorization_is_the_rule_s_decision(learned):
+    workdir, factorization = learned
+    contributions = load_contributions(workdir.contributions)
+    assert len(contributions) == 2 and np.abs(contributions).max() > 0
+    assert factorization == lcma_tf.decide_factorization(
+        "lcma", image_shape=commands.SHAPE, num_scales=2, contributions=contributions
+    )
+    assert not workdir.model.exists() and not workdir.metrics.exists()
+
+
+def test_its_contributions_are_the_averages_of_the_pretrained_flow(learned):
+    workdir, _ = learned
+    model = lcma_tf.load(workdir.files("pretrain").result)
+    images = IMAGES[:20]  # Of 24 images 2 are for the test, and 2 for validation.
+    found = lcma_tf.average_contributions(model, images, batch_size=8)
+    for ours, kept in zip(found, load_contributions(workdir.contributions), strict=True):
+        np.testing.assert_allclose(ours, kept, rtol=1e-4, atol=1e-5)
+
+
+def test_training_goes_on_from_there(learned, monkeypatch):
+    workdir, factorization = learned
+    before = commands.files(workdir.path)
+    model = lcma_tf.train(FLOW, IMAGES, TRAIN, workdir=workdir.path)
+    assert model.factorization == factorization
+    after = commands.files(workdir.path)
+    assert all(after[name] == before[name] for name in before if name.startswith("pretrain/"))
+    assert workdir.read_metrics()["steps"] == 3 and (workdir.path / "training.png").exists()
+    again = lcma_tf.load(workdir.path)
+    np.testing.assert_array_equal(again.log_prob(IMAGES), model.log_prob(IMAGES))
+
+
+def test_without_a_folder_only_what_is_returned_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    images = lcma_tf.data.ImageData("mine", **commands.splits())
+    config = lcma_tf.TrainConfig.from_dict({**TRAIN.to_dict(), "split_rule": "realnvp"})
+    model = lcma_tf.train(FLOW, images, config)
+    assert model.factorization.rule == "realnvp" and int(model.training_calls) in (2, 3)
+    assert np.isfinite(model.bits_per_dim(IMAGES)).all()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_s_module_can_be_called_too(monkeypatch):
+    module = importlib.import_module("lcma_tf.train")
+    assert module is lcma_tf.train or callable(lcma_tf.train)
+    with pytest.raises(lcma_tf.ConfigError, match="`image_shape` must be that of the images"):
+        module(FLOW, IMAGES[:, :4], TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (IMAGES[:, :4], r"`image_shape` must be that of the images, \(4, 8, 3\); got \(8, 8, 3\)"),
+        (IMAGES[:2], r"at least 3 images, .* got uint8 \[2, 8, 8, 3\]"),
+        (IMAGES[0], r"`images` must be an array \[N, H, W, C\] .* got uint8 \[8, 8, 3\]"),
+        (IMAGES.astype(np.int32), "uint8 or float32 array of shape"),
+        (IMAGES.tolist(), r"`images` must be an array .* got list"),
+        (IMAGES[:9], "`batch_size` must be at most the number of images, 7; got 8"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(images, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        lcma_tf.learn_factorization(FLOW, images, TRAIN, workdir=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_in_memory_are_no_data_set_by_name():
+    with pytest.raises(lcma_tf.data.DataError, match="given as arrays and kept nowhere"):
+        lcma_tf.data.load("in_memory")
