@@ -71,6 +71,7 @@ def figures(
     found = {
         "bits_per_dim": float(scores.mean()),
         "standard_error": standard_error(scores),
+        "num_images": len(scores),
         "num_dimensions": images.num_original_dimensions,
     }
     if parts is not None:
@@ -78,7 +79,7 @@ def figures(
     return {
         **found,
         "dataset_description": printable(images.description),
-        "images": images.fingerprint,
+        "fingerprint": images.fingerprint,
     }
 
 

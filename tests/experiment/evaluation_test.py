@@ -51,7 +51,7 @@ def test_evaluations_stand_beside_one_another(finished_one):
     assert [entry["asked"]["seed"] for entry in entries] == [1, 0, 0]
     assert len({entry["asked"]["model"] for entry in entries}) == 2
     assert entries[0]["bits_per_dim"] == 1.5 and entries[0]["standard_error"] == 0.5
-    assert entries[0]["parts"] == {"pixel": 1.0} and entries[0]["images"]["images"] == 2
+    assert entries[0]["parts"] == {"pixel": 1.0} and entries[0]["num_images"] == 2
 
 
 @pytest.mark.parametrize("content", ["[", "{}", "[1]", '[{"bits_per_dim": 1}]'])
@@ -76,7 +76,7 @@ def test_a_folder_of_strangers_is_scored_whole_and_kept(finished, tmp_path):
     ended = commands.call("lcma_tf.evaluate", *commands.as_flags(**flags))
     assert ended.code == 0 and ended.err == "", ended
     (entry,) = json.loads((workdir / "evaluation.json").read_text())
-    assert entry["asked"]["split"] == "all" and entry["images"]["images"] == 10
+    assert entry["asked"]["split"] == "all" and entry["num_images"] == 10
     figure = (
         f"all: {entry['bits_per_dim']:.4f} +- {entry['standard_error']:.4f} bits/dim (10 images"
     )
