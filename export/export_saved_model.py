@@ -1,46 +1,9 @@
-"""`python -m export.export_saved_model`: a trained flow becomes a version that a model server loads."""
+"""`python -m export.export_saved_model`: `lcma-export` of a checkout, `lcma_tf.serving.export`."""
 
-from __future__ import annotations
-
-import shlex
-import sys
-
-from lcma_tf import cli
-from lcma_tf.cli import flags as flag_config
+from lcma_tf.serving.export import command
 from lcma_tf.serving.publishing.export_flow import export_flow
 
 __all__ = ["export_flow"]
 
-
-def main() -> None:
-    flags = flag_config.FLAGS
-    import tensorflow as tf
-
-    from lcma_tf.experiment.workdir import Workdir
-    from lcma_tf.model import load
-    from lcma_tf.serving.graph.signatures import check_serving_arguments
-    from lcma_tf.serving.publishing.versions import check_export_dir
-
-    metrics = Workdir(flags.workdir).read_metrics()
-    method = flags.jpeg_method or metrics.get("jpeg_method", "INTEGER_ACCURATE")
-    check_serving_arguments(flags.num_importance_samples, flags.max_batch_size, method)
-    check_export_dir(flags.export_dir)
-    # Nothing here is worth a GPU, and its reduced precision would pass for a wrong export.
-    tf.config.set_visible_devices([], "GPU")
-    path = export_flow(
-        load(flags.workdir),
-        flags.export_dir,
-        noise_seed=flags.seed,
-        num_importance_samples=flags.num_importance_samples,
-        max_batch_size=flags.max_batch_size,
-        jpeg_method=method,
-        batch_invariant=flags.batch_invariant,
-        metrics=metrics,
-        command=shlex.join(["python", "-m", "export.export_saved_model", *sys.argv[1:]]),
-    )
-    print(path)
-
-
 if __name__ == "__main__":
-    flag_config.define_export_flags()
-    cli.run(main)
+    command()

@@ -1,21 +1,20 @@
-"""`python -m lcma_tf.ablation`: the paper's Table 2, every split rule with every seed.
+"""`lcma-ablation`, or `python -m lcma_tf.ablation`: the paper's Table 2, every rule with every seed.
 
 Give the same command again to go on after an interruption, and other `--split_rules` or `--seeds` to
 add them to the study. What each run has for itself in a flag file, `--split_rule` and `--seed`, is
 not read.
 """
 
-import shlex
-import sys
-
-from lcma_tf import cli
+from lcma_tf import cli, plots
 from lcma_tf.cli import flags as flag_config
+from lcma_tf.typed import typed_command
 
 
 def main() -> None:
     # In this order for the reasons that `train.py` gives.
     study, config = flag_config.study_config(), flag_config.train_config()
     flag_config.check_flow_flags()
+    plots.require_matplotlib()
     from lcma_tf import data
     from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
     from lcma_tf.distribute.workers import Cluster
@@ -35,11 +34,16 @@ def main() -> None:
         data=images,
         folder=folder,
         runtime=runtime,
-        command=f"python -m lcma_tf.ablation {shlex.join(sys.argv[1:])}",
+        command=typed_command("lcma_tf.ablation"),
     )()
     print(folder.path / "ablation.md")
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """What the script `lcma-ablation` runs."""
     flag_config.define_ablation_flags()
     cli.run(main, resumable=True)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,4 +1,4 @@
-"""`python -m lcma_tf.evaluate`: bits/dim of a finished run over a whole split, and its parts.
+"""`lcma-evaluate`, or `python -m lcma_tf.evaluate`: bits/dim of a run over a split, and its parts.
 
 The figures are printed and kept in `evaluation.json` in the workdir.
 """
@@ -81,6 +81,11 @@ def main() -> None:
         print(printable(table))
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """What the script `lcma-evaluate` runs."""
     flag_config.define_evaluate_flags()
     cli.run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,11 +1,11 @@
-"""`python -m lcma_tf.sample`: pictures from a finished run."""
+"""`lcma-sample`, or `python -m lcma_tf.sample`: pictures from a finished run."""
 
 import os
 import sys
 
 import numpy as np
 
-from lcma_tf import cli
+from lcma_tf import cli, plots
 from lcma_tf.cli import flags as flag_config
 from lcma_tf.config import check_temperature
 
@@ -30,6 +30,8 @@ def main() -> None:
     path = flags.output or os.path.join(flags.workdir, "drawn.png")
     writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
     cli.require(writable or not flags.output, "output", "a file in an existing folder", path)
+    if flags.kind != "grid":  # A grid is a picture of pixels alone.
+        plots.require_matplotlib()
     from lcma_tf.files.saving import written_whole
     from lcma_tf.model import load
 
@@ -40,8 +42,6 @@ def main() -> None:
 
 
 def _draw(path, model, temperatures, flags) -> None:
-    from lcma_tf import plots
-
     if flags.kind == "interpolation":
         plots.save_interpolation(path, _paths(model, flags))
     elif flags.kind == "temperatures":
@@ -70,6 +70,11 @@ def _paths(model, flags):
     return model.interpolate(ends[order[:rows]], ends[order[-rows:]], flags.steps).numpy()
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """What the script `lcma-sample` runs."""
     flag_config.define_sample_flags()
     cli.run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,4 +1,4 @@
-"""`python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures.
+"""`lcma-train`, or `python -m lcma_tf.train`: the paper's pipeline, from pretraining to pictures.
 
 `lcma_tf.train` is a function too. Where this module is imported it takes that name in the package, so
 it can be called in its place.
@@ -7,7 +7,7 @@ it can be called in its place.
 import sys
 import types
 
-from lcma_tf import cli
+from lcma_tf import cli, plots
 from lcma_tf.cli import flags as flag_config
 
 
@@ -16,6 +16,7 @@ def main() -> None:
     # TensorFlow divides a CPU only before it is used.
     config = flag_config.train_config()
     flag_config.check_flow_flags()
+    plots.require_matplotlib()
     from lcma_tf import data
     from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
     from lcma_tf.experiment.run import Run
@@ -37,6 +38,12 @@ class _CallableModule(types.ModuleType):
 
 sys.modules[__name__].__class__ = _CallableModule
 
-if __name__ == "__main__":
+
+def command() -> None:
+    """What the script `lcma-train` runs."""
     flag_config.define_train_flags()
     cli.run(main, resumable=True)
+
+
+if __name__ == "__main__":
+    command()

@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from lcma_tf.cli.named_configs import config_names, config_path
 from lcma_tf.config import MAX_SEED, RESAMPLERS, FlowConfig, TrainConfig, require
 from lcma_tf.factorization import SPLIT_RULES
 from lcma_tf.files.paths import expanded
@@ -77,6 +78,7 @@ _CHOICES = {
 
 def define_train_flags() -> None:
     """The flags of `lcma_tf.train`."""
+    _define_config()
     _define_path("workdir", None, "folder of the run: made, or gone on with", required=True)
     for config in (FlowConfig, TrainConfig):
         for field in dataclasses.fields(config):
@@ -231,6 +233,25 @@ def _define_path(name: str, default: str | None, text: str, **options: Any) -> N
     flags.DEFINE(
         _PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
     )
+
+
+class _ConfigParser(flags.ArgumentParser):
+    """The name of settings of ours, which hold from where it stands on, as those of a flag file do.
+
+    Absl parses flags in their order, so that what follows overrides them. A flag file may have the flag,
+    too; `--flagfile` there would be a path from the user's folder.
+    """
+
+    syntactic_help = "a name"
+
+    def parse(self, argument: str) -> str:
+        FLAGS(["config", f"--flagfile={config_path(argument)}"])
+        return argument
+
+
+def _define_config() -> None:
+    text = f"settings that come with lcma_tf, in place of a --flagfile: {', '.join(config_names())}"
+    flags.DEFINE(_ConfigParser(), "config", None, text, serializer=flags.ArgumentSerializer())
 
 
 def _show_in_help() -> None:

@@ -35,6 +35,9 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         main: takes nothing; reads flags.
         resumable: whether the same command goes on where it was.
     """
+    program = sys.modules["__main__"]
+    # What --help begins with; the script that an installation makes has nothing there.
+    program.__doc__ = program.__doc__ or sys.modules[main.__module__].__doc__
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:

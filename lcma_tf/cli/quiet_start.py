@@ -34,18 +34,20 @@ def quiet_start() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # It has done its work.
-            sys.meta_path.remove(hook)
+        sys.meta_path.remove(hook)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds TensorFlow, once, by the finders after it."""
+    """Finds TensorFlow by the finders after it."""
 
     def find_spec(self, fullname, path, target=None):
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            sys.meta_path.insert(0, self)  # Whoever looks for it need not load it.
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)
         return spec

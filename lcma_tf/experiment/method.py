@@ -17,6 +17,7 @@ from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization
 from lcma_tf.model import FlowModel
+from lcma_tf.plots import require_matplotlib
 
 __all__ = ["learn_factorization", "train"]
 
@@ -49,10 +50,13 @@ def train(
 
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before work begins.
+        MissingExtraError: matplotlib is not installed, with which a workdir's pictures are drawn.
         BackupError: what the workdir has cannot be gone on from.
         NonFiniteError: training left the finite numbers.
         SaveError: a file could not be written; what was saved before is kept.
     """
+    if workdir is not None:
+        require_matplotlib()
     with _run(config, images, train_config, workdir, runtime) as run:
         model = run.train(run.decide())
         if workdir is not None:

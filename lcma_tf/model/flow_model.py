@@ -32,8 +32,8 @@ __all__ = ["MODEL_FILE", "FlowModel", "ModelFileError", "load", "load_weights"]
 
 MODEL_FILE = "model.keras"
 _NO_SAVED_MODEL = (
-    "A flow must be exported by `export.export_saved_model`, which makes a SavedModel with the "
-    "signatures that are served; got a `FlowModel`, whose layers a SavedModel cannot run."
+    "A flow must be exported by `export.export_saved_model` (`lcma-export`), which makes a SavedModel "
+    "with the signatures that are served; got a `FlowModel`, whose layers a SavedModel cannot run."
 )
 
 

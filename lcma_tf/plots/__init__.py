@@ -2,6 +2,7 @@
 
 from lcma_tf.plots.curves import save_training_curves
 from lcma_tf.plots.factorization import save_factorization
+from lcma_tf.plots.figure import require_matplotlib
 from lcma_tf.plots.images import (
     save_image_grid,
     save_interpolation,
@@ -11,6 +12,7 @@ from lcma_tf.plots.images import (
 )
 
 __all__ = [
+    "require_matplotlib",
     "save_factorization",
     "save_image_grid",
     "save_interpolation",

@@ -1,11 +1,9 @@
 """The paper's configs, at full size: what they say of themselves is what they build."""
 
-import functools
 import pathlib
 import re
 
 import pytest
-from absl import flags
 
 import lcma_tf
 from benchmarks.architecture import BenchmarkConfig, conv_flops
@@ -20,28 +18,14 @@ PAPER = {
     "celeba": (3.02, 2.71),
 }
 SIDES = {"cifar10": 32, "imagenet32": 32, "imagenet64": 64, "celeba": 64}
-DEFINE = {
-    kind: getattr(flags, kind)
-    for kind in ("DEFINE", *(f"DEFINE_{k}" for k in ("string", "integer", "float", "bool", "enum")))
-}
 NAMES = [f"{data}_{rule}" for data in PAPER for rule in ("realnvp", "lcma")]
 
 
 @pytest.fixture
-def read(monkeypatch):
+def read(flags_of, monkeypatch):
     """The flags of a file, read by themselves."""
-
-    def read(name):
-        values = flags.FlagValues()
-        for kind, define in DEFINE.items():
-            monkeypatch.setattr(flags, kind, functools.partial(define, flag_values=values))
-        monkeypatch.setattr(flag_config, "FLAGS", values)
-        monkeypatch.chdir(CONFIGS.parent)
-        flag_config.define_train_flags()
-        values(["train", f"--flagfile=configs/{name}.flags"])
-        return values
-
-    return read
+    monkeypatch.chdir(CONFIGS.parent)
+    return lambda name: flags_of(f"--flagfile=configs/{name}.flags")
 
 
 def head(name):

@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from lcma_tf.data.image_data import DataError
+from lcma_tf.extras import require_extra
 from lcma_tf.image_files import decode_image
+
+
+def require_tfds() -> None:
+    """Raises `MissingExtraError` unless TensorFlow Datasets can be imported."""
+    for module in ("tensorflow_datasets", "importlib_resources"):  # The first imports the second.
+        require_extra(module, "data", "read a named data set")
 
 
 def expanded(data_dir: str | None) -> str | None:
@@ -23,6 +30,7 @@ def data_root(data_dir: str | None) -> str:
     """The folder that `data_dir` names; TFDS' own default (`TFDS_DATA_DIR`) for None."""
     if data_dir is not None:
         return os.path.expanduser(data_dir)
+    require_tfds()
     import tensorflow_datasets as tfds
 
     return os.path.expanduser(tfds.core.constants.DATA_DIR)

@@ -4,7 +4,7 @@ import contextlib
 import io
 
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
-from lcma_tf.data.sources.local_files import expanded
+from lcma_tf.data.sources.local_files import expanded, require_tfds
 from lcma_tf.data.sources.tfds_arrays import prepare, read_split
 
 
@@ -20,8 +20,10 @@ def load_photo_patches(
 
     Raises:
         DataError: another size, or a photograph that is not installed.
+        MissingExtraError: TFDS is not installed.
     """
-    from lcma_tf.data.sources.photo_patches_builder import PhotoPatches
+    require_tfds()
+    from lcma_tf.data.sources.photo_patches_builder import PhotoPatches, check_photos
 
     config = argument or f"/{image_size or 32}x{image_size or 32}"
     known = [f"/{config}" for config in PhotoPatches.builder_configs]
@@ -32,6 +34,8 @@ def load_photo_patches(
         )
     name = "photo_patches" + config
     builder = PhotoPatches(config=config[1:], data_dir=expanded(data_dir))
+    if not builder.is_prepared():
+        check_photos()
     # TFDS prints what it prepares, which is news for a download but not for this.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         prepare(builder, name, data_dir)

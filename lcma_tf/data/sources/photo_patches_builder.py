@@ -98,18 +98,24 @@ def patches(region: np.ndarray, size: int) -> Iterator[np.ndarray]:
                     yield small[window].astype(np.uint8)
 
 
-def read_photo(photo: Photo) -> np.ndarray:
-    """The photograph as uint8 `[H, W, 3]`.
+def check_photos() -> None:
+    """Raises `DataError`, before the first is read, unless every photograph is installed."""
+    for photo in PHOTOS:
+        photo_file(photo)
+
+
+def photo_file(photo: Photo) -> Path:
+    """Where the photograph lies.
 
     Raises:
-        DataError: its package is not installed, or this version of it lacks the file, or
-            the file is damaged.
+        DataError: its package is not installed, or this version of it lacks the file.
     """
     spec = importlib.util.find_spec(photo.package)
     if spec is None or spec.origin is None:
         raise DataError(
             f"photo_patches: {photo.path} must come from the package {photo.distribution}, which "
-            f"is not installed; run `pip install {photo.distribution}`"
+            f"is not installed; run `pip install {photo.distribution}`, or, for all photographs, "
+            '`pip install "lcma_tf[data,plots]"`'
         )
     file = Path(spec.origin).parent / photo.path
     if not file.is_file():
@@ -117,6 +123,16 @@ def read_photo(photo: Photo) -> np.ndarray:
             f"photo_patches: the installed {photo.distribution} must contain {photo.path}; this "
             f"version does not, there is no file {file}"
         )
+    return file
+
+
+def read_photo(photo: Photo) -> np.ndarray:
+    """The photograph as uint8 `[H, W, 3]`.
+
+    Raises:
+        DataError: it is not installed, or the file is damaged.
+    """
+    file = photo_file(photo)
     try:
         return np.asarray(decode_image(read_image_file(file), orientation=False).convert("RGB"))
     except ImageFileError as error:

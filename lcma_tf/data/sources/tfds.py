@@ -6,7 +6,7 @@ A set that is prepared already is read without touching the network.
 import difflib
 
 from lcma_tf.data.image_data import DataError, ImageData
-from lcma_tf.data.sources.local_files import expanded
+from lcma_tf.data.sources.local_files import expanded, require_tfds
 from lcma_tf.data.sources.tfds_arrays import first_line, prepare, read_splits
 from lcma_tf.data.splits import with_all_splits
 
@@ -56,7 +56,9 @@ def find_builder(name: str, data_dir: str | None):
 
     Raises:
         DataError: TFDS has none.
+        MissingExtraError: TFDS is not installed.
     """
+    require_tfds()
     import tensorflow_datasets as tfds
 
     try:

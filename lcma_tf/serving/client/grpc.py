@@ -142,7 +142,8 @@ def _import_packages() -> tuple[Any, Any, Any]:
     except ImportError as error:
         raise ImportError(
             f"gRPC needs the packages grpcio and tensorflow-serving-api ({error}): "
-            "pip install grpcio tensorflow-serving-api~=2.21.0, or use REST, which needs neither."
+            'pip install grpcio tensorflow-serving-api~=2.21.0, or "lcma_tf[grpc]", or use REST, which '
+            "needs neither."
         ) from error
     return grpc, apis, tf
 

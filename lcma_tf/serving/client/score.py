@@ -1,7 +1,7 @@
-"""`python -m export.score`: scores a folder of images, or draws samples, by a model server.
+"""`lcma-score`, or `python -m export.score`: scores images, or draws samples, by a model server.
 
-    python -m export.score --address=localhost:8501 --model=flow score FOLDER --csv=scores.csv
-    python -m export.score --address=localhost:8501 --model=flow sample --num=16 --output=samples.png
+    lcma-score --address=localhost:8501 --model=flow score FOLDER --csv=scores.csv
+    lcma-score --address=localhost:8501 --model=flow sample --num=16 --output=samples.png
 
 Files are sent as they are. Decoders of JPEG differ, by up to 22 levels a pixel, and so do the scores:
 the server decodes by the method that is stored with the model, that of its training data, and its
@@ -183,8 +183,10 @@ def _connect(arguments: argparse.Namespace) -> Transport:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from lcma_tf.typed import typed_program  # Here: clients are of `serving` alone.
+
     parser = argparse.ArgumentParser(
-        prog="python -m export.score",
+        prog=typed_program("export.score"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

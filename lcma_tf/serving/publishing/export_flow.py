@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["export_flow"]
 
 _WORKERS = 2
-_DEFAULT_COMMAND = "export.export_saved_model.export_flow(model, ...)"
+_DEFAULT_COMMAND = "lcma_tf.serving.publishing.export_flow.export_flow(model, ...)"
 
 
 def export_flow(

@@ -1,4 +1,4 @@
-"""`python -m export.verify VERSION_DIR`: does what was published do what the model does?
+"""`lcma-verify VERSION_DIR`, or `python -m export.verify`: does an export do what the model does?
 
 Runs a SavedModel in a process of its own, that has nothing of the one that made it: the C++ loader that
 TensorFlow Serving is built on, no flow of ours, no Keras, no TensorFlow in Python (`clean_run`). Every
@@ -25,6 +25,7 @@ from lcma_tf.serving.runtime.clean_run import PREFIX, Answers, Run
 from lcma_tf.serving.runtime.comparison import VerificationError, check_equal, check_finite
 from lcma_tf.serving.runtime.meta_graph import Signature, read_meta_graph, read_signatures
 from lcma_tf.serving.runtime.warmup import WARMUP_FILE, WarmupRequest, read_warmup
+from lcma_tf.typed import typed_program
 
 __all__ = ["Report", "VerificationError", "verify"]
 
@@ -143,7 +144,7 @@ def _compare(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m export.verify", description=__doc__)
+    parser = argparse.ArgumentParser(prog=typed_program("export.verify"), description=__doc__)
     parser.add_argument("version_dir", help="the folder with saved_model.pb")
     parser.add_argument("--expected", help=".npz with an array for each signature/output")
     parser.add_argument("--workers", type=int, default=1, help="signatures run at once")

@@ -1,0 +1,24 @@
+"""What is installed on request alone, the extras of the package: one sentence for who lacks one."""
+
+import importlib.util
+
+__all__ = ["MissingExtraError", "require_extra"]
+
+
+class MissingExtraError(ImportError):
+    """A package that an extra brings is not installed; the message says how to get it."""
+
+
+def require_extra(module: str, extra: str, purpose: str) -> None:
+    """Raises `MissingExtraError` unless `module` can be imported; it is looked for, not imported.
+
+    Args:
+        module: top-level, by a name that `pip` knows, too.
+        extra: of pyproject.toml, that which brings it.
+        purpose: what it is needed for, after "to".
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(
+            f"`{module}` must be installed to {purpose}; it is not: run "
+            f'`pip install "lcma_tf[{extra}]"`, or `pip install {module}`.'
+        )
