@@ -19,6 +19,7 @@ from lcma_tf.model.graph_checks import finite
 from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.model.pixel_distribution import PixelDistribution
 from lcma_tf.model.row_by_row import row_by_row
+from lcma_tf.traced import traced
 
 __all__ = ["TRAIN", "ImageDensity"]
 
@@ -271,7 +272,7 @@ class ImageDensity:
 
 
 def _compiled(function, *signature):
-    return tf.function(function, input_signature=signature, autograph=False)
+    return traced(function, input_signature=signature)
 
 
 def _stream(stream, seed, index):
