@@ -73,7 +73,12 @@ def main() -> None:
     show(scores, 1, parts)
     if draws > 1:
         scores = bits_per_dim_of_split(
-            model, images.images, batch_size, seed, draws, num_dimensions
+            model,
+            images.images,
+            batch_size,
+            seed,
+            num_importance_samples=draws,
+            num_dimensions=num_dimensions,
         )
         show(scores, draws)
     if table:

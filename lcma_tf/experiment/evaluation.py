@@ -27,6 +27,7 @@ def bits_per_dim_of_split(
     images: np.ndarray,
     batch_size: int = 64,
     seed: int = 0,
+    *,
     num_importance_samples: int = 1,
     num_dimensions: int | None = None,
 ) -> np.ndarray:

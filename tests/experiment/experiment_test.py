@@ -130,7 +130,7 @@ def test_evaluate_prints_the_figure_of_the_run(workdir):
     metrics = json.loads(workdir.metrics.read_text())
     ended = commands.call("lcma_tf.evaluate", f"--workdir={workdir.path}")
     assert ended.code == 0
-    assert f"test: {metrics['test_bits_per_dim']:.4f} +-" in ended.out
+    assert f"{metrics['test_bits_per_dim']:.4f} +-" in ended.out
     tighter = commands.call(
         "lcma_tf.evaluate",
         *commands.as_flags(workdir=workdir.path, split="validation", num_importance_samples=2),
