@@ -2,10 +2,12 @@
 
 import importlib.util
 
+from lcma_tf.errors import UserError
+
 __all__ = ["MissingExtraError", "require_extra"]
 
 
-class MissingExtraError(ImportError):
+class MissingExtraError(UserError, ImportError):
     """A package that an extra brings is not installed; the message says how to get it."""
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import pytest
 
@@ -33,6 +34,7 @@ REFUSED_BY_TRAIN = {
     "resampler": ["bilinear", "", None],
     "pad_to": [0, -32, 32.0, "32"],
     "skip_bad_images": [1, "yes", None],
+    "validation_share": [0, 0.0, 0.51, -0.1, math.nan, "0.1", True],
     "split_rule": ["lmca", "", None],
     "train_steps": [0, -1, *NOT_INTEGERS],
     "pretrain_steps": [0, -1, 2.0, "2"],
@@ -62,7 +64,7 @@ def test_a_value_that_breaks_its_rule_is_refused(config, field, value):
 
 
 def test_the_table_of_refused_values_covers_every_field():
-    unchecked = {"data_dir", "factorization_path", "flip"}  # Any text; any truth.
+    unchecked = {"data_dir", "factorization_path", "initialize_from", "flip"}  # Any text or truth.
     fields = {
         field.name for config in (FlowConfig, TrainConfig) for field in dataclasses.fields(config)
     }
@@ -99,6 +101,21 @@ def test_warm_up_must_end_before_the_steps_do(steps):
     TrainConfig(warmup_steps=49, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
     with pytest.raises(ConfigError, match=f"`warmup_steps` must be less than {steps}=50; got 50"):
         TrainConfig(warmup_steps=50, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
+
+
+def test_the_share_of_validation_is_handed_on_where_it_is_given():
+    assert "validation_share" not in TrainConfig().data_options()
+    assert TrainConfig(validation_share=0.5).data_options()["validation_share"] == 0.5
+
+
+def test_paths_are_made_absolute():
+    paths = {"data_dir": "d", "factorization_path": "f.npz", "initialize_from": "runs/one"}
+    config = TrainConfig("npz:a.npz", **paths).with_absolute_paths()
+    assert config.dataset == f"npz:{os.path.abspath('a.npz')}"
+    for name, path in paths.items():
+        assert getattr(config, name) == os.path.abspath(path)
+    with pytest.raises(ConfigError, match="`initialize_from`: .*~no_such_user"):
+        TrainConfig(initialize_from="~no_such_user/run").with_absolute_paths()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from layer_map import Import, is_within, problems, read_imports, read_targets, source_files
+from layer_map import problems, read_targets, source_files
+from source_imports import Import, is_within, read_imports
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = [file for file in source_files(ROOT) if not file.startswith("tests/")]
@@ -216,6 +217,33 @@ def test_a_name_of_the_package_leads_to_its_init(tmp_path):
     changes = {"lcma_tf/__init__.py": "", "tests/high_test.py": "from lcma_tf import Name\n"}
     (problem,) = problems(tree(tmp_path, changes, TARGET_OF_INIT))
     assert "imports lcma_tf.Name of layer lcma_tf" in problem
+
+
+TABLES = 'py_library(name = "tables", srcs = ["lcma_tf/choices.py"])\n'
+TABLE = 'T = Choices({"a:": "lcma_tf.high:Thing"})\n'
+
+
+@pytest.mark.parametrize(
+    ("use", "follows"),
+    [
+        ("T['a:']", True),
+        ("for name, thing in T.items(): pass", True),
+        ("def f(name):\n    return T[name]", True),
+        ("list(T), 'a:' in T, len(T)", False),
+        ("T['b'] = 1", False),
+    ],
+)
+def test_to_follow_the_entry_of_a_table_counts_as_an_import(tmp_path, use, follows):
+    changes = {
+        "lcma_tf/choices.py": TABLE,
+        "lcma_tf/low/part.py": f"from lcma_tf.choices import T\n{use}\n",
+    }
+    found = problems(tree(tmp_path, changes, TABLES))
+    expected = ["lcma_tf/low/part.py:1 imports lcma_tf.choices.T of layer tables"]
+    expected += ["imports lcma_tf.high of layer high, which is not among the deps of low"] * follows
+    assert len(found) == len(expected)
+    for problem, words in zip(found, expected, strict=True):
+        assert words in problem
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from lcma_tf.bijectors.base import ForeignBijector, ImageBijector
 from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
 from lcma_tf.bijectors.chain import FlowLayer, ImageChain
 from lcma_tf.bijectors.coupling import AffineCoupling
+from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize, quantize
 from lcma_tf.bijectors.split import LikelihoodContributionSplit
 from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
@@ -17,6 +18,7 @@ __all__ = [
     "ImageChain",
     "InFlowBatchNorm",
     "LikelihoodContributionSplit",
+    "PassOptions",
     "PixelLogit",
     "Squeeze",
     "Squeezed",

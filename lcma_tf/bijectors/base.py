@@ -9,11 +9,13 @@ keep the image's shape, one number for each dimension. Their mean is what LCMA d
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from lcma_tf.bijectors.pass_options import PassOptions, check_options
 from lcma_tf.bijectors.shape_checks import ensure_event_shape
 
 __all__ = ["ForeignBijector", "ImageBijector", "as_image_bijector"]
@@ -33,8 +35,8 @@ class ImageBijector(tfb.Bijector):
         _forward_and_terms(x) -> y, terms     terms sum to log |det dy/dx|   (nats)
         _inverse_and_terms(y) -> x, terms     terms sum to log |det dx/dy|   (nats)
 
-    Terms have the shape of the *returned* value. Keyword arguments (`training`, `momentum`) are handed
-    on to every part. TFP remembers pairs of inputs and outputs: in eager mode, `inverse(y)` called
+    Terms have the shape of the *returned* value. Keyword arguments (`PassOptions`) are handed on to
+    every part. TFP remembers pairs of inputs and outputs: in eager mode, `inverse(y)` called
     again while its first result is alive returns that result even if weights have changed since; wrap
     such calls in a `tf.function`, as the methods of `FlowModel` are.
 
@@ -46,6 +48,7 @@ class ImageBijector(tfb.Bijector):
     Raises:
         ValueError: an input does not have the stated event shape; where its static shape does not say,
             `tf.errors.InvalidArgumentError` when it runs.
+        TypeError: a keyword argument is none of `PassOptions`.
     """
 
     def __init__(
@@ -60,13 +63,15 @@ class ImageBijector(tfb.Bijector):
         self._data_shape = data_shape
         self._latent_shape = data_shape if latent_shape is None else latent_shape
 
-    def forward_and_terms(self, x: tf.Tensor, **kwargs) -> Pair:
+    def forward_and_terms(self, x: tf.Tensor, **options: Unpack[PassOptions]) -> Pair:
         """Latents `[..., h, w, c]` -> (data, terms of `forward_log_det_jacobian`), like shapes."""
-        return self._on_flat_batch(self._forward_and_terms, x, self._latent_shape, **kwargs)
+        check_options(options)
+        return self._on_flat_batch(self._forward_and_terms, x, self._latent_shape, **options)
 
-    def inverse_and_terms(self, y: tf.Tensor, **kwargs) -> Pair:
+    def inverse_and_terms(self, y: tf.Tensor, **options: Unpack[PassOptions]) -> Pair:
         """Data `[..., H, W, C]` -> (latents, terms of `inverse_log_det_jacobian`), like shapes."""
-        return self._on_flat_batch(self._inverse_and_terms, y, self._data_shape, **kwargs)
+        check_options(options)
+        return self._on_flat_batch(self._inverse_and_terms, y, self._data_shape, **options)
 
     @property
     def changed_positions(self) -> np.ndarray | bool | None:
@@ -85,34 +90,36 @@ class ImageBijector(tfb.Bijector):
         """
         return visit(self, y)
 
-    def _forward_and_terms(self, x: tf.Tensor, **kwargs) -> Pair:
+    def _forward_and_terms(self, x: tf.Tensor, **options: Unpack[PassOptions]) -> Pair:
         raise NotImplementedError
 
-    def _inverse_and_terms(self, y: tf.Tensor, **kwargs) -> Pair:
+    def _inverse_and_terms(self, y: tf.Tensor, **options: Unpack[PassOptions]) -> Pair:
         raise NotImplementedError
 
-    def _inverse_and_layer_terms(self, y: tf.Tensor, **kwargs) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def _inverse_and_layer_terms(
+        self, y: tf.Tensor, **options: Unpack[PassOptions]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Like `_inverse_and_terms`, the terms of each flow layer apart; most bijectors are in one."""
-        x, terms = self._inverse_and_terms(y, **kwargs)
+        x, terms = self._inverse_and_terms(y, **options)
         return x, [terms]
 
     # What TFP calls. The summed terms are left where TFP looks for a log-det that it knows already,
     # so that whichever of value and log-det it asks for first, the conditioners run once.
 
-    def _forward(self, x, **kwargs):
-        y, terms = self.forward_and_terms(x, **kwargs)
-        self._cache.forward_attributes(x, **kwargs)["ildj"] = -tf.reduce_sum(terms, [-3, -2, -1])
+    def _forward(self, x, **options: Unpack[PassOptions]):
+        y, terms = self.forward_and_terms(x, **options)
+        self._cache.forward_attributes(x, **options)["ildj"] = -tf.reduce_sum(terms, [-3, -2, -1])
         return y
 
-    def _inverse(self, y, **kwargs):
-        x, terms = self.inverse_and_terms(y, **kwargs)
-        self._cache.inverse_attributes(y, **kwargs)["ildj"] = tf.reduce_sum(terms, [-3, -2, -1])
+    def _inverse(self, y, **options: Unpack[PassOptions]):
+        x, terms = self.inverse_and_terms(y, **options)
+        self._cache.inverse_attributes(y, **options)["ildj"] = tf.reduce_sum(terms, [-3, -2, -1])
         return x
 
-    def _inverse_log_det_jacobian(self, y, **kwargs):
-        attributes = self._cache.inverse_attributes(y, **kwargs)
+    def _inverse_log_det_jacobian(self, y, **options: Unpack[PassOptions]):
+        attributes = self._cache.inverse_attributes(y, **options)
         if "ildj" not in attributes:
-            self.inverse(y, **kwargs)
+            self.inverse(y, **options)
         return attributes["ildj"]
 
     def _forward_event_shape(self, input_shape):
@@ -127,7 +134,9 @@ class ImageBijector(tfb.Bijector):
         _check_event_shape(self.name, shape, expected)
         return tf.TensorShape(result)
 
-    def _on_flat_batch(self, function: Callable[..., Pair], value, event_shape, **kwargs) -> Pair:
+    def _on_flat_batch(
+        self, function: Callable[..., Pair], value, event_shape, **options: Unpack[PassOptions]
+    ) -> Pair:
         """Conditioners see `[N, H, W, C]`; this carries any other batch shape through."""
         value = tf.convert_to_tensor(value)
         rank = value.shape.rank
@@ -139,12 +148,12 @@ class ImageBijector(tfb.Bijector):
                 f"{self.name}: the input must have shape [..., H, W, C]; got {value.shape}."
             )
         if rank == 4:
-            return function(value, **kwargs)
+            return function(value, **options)
         batch_shape = tf.shape(value)[:-3]
         event = value.shape[-3:] if event_shape is None else event_shape
         flat = tf.reshape(value, tf.concat([[-1], tf.shape(value)[-3:]], 0))
         flat = tf.ensure_shape(flat, [None, *event])
-        results = function(flat, **kwargs)
+        results = function(flat, **options)
         static = tf.TensorShape(None) if rank is None else value.shape[:-3]
         return tuple(
             tf.ensure_shape(
@@ -174,11 +183,11 @@ class ForeignBijector(ImageBijector):
         super().__init__(event_shape, name=name or bijector.name)
         self._bijector = bijector
 
-    def _forward_and_terms(self, x, **kwargs):
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         y = self._bijector.forward(x)
         return y, _spread(self._bijector.forward_log_det_jacobian(x, event_ndims=3), y)
 
-    def _inverse_and_terms(self, y, **kwargs):
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
         x = self._bijector.inverse(y)
         return x, _spread(self._bijector.inverse_log_det_jacobian(y, event_ndims=3), x)
 

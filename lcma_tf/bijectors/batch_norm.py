@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector, checked_mask
+from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.replicas import replica_mean
 
 __all__ = ["InFlowBatchNorm"]
@@ -46,6 +49,7 @@ class InFlowBatchNorm(ImageBijector):
         moments: str = "changed",
         moving_mean: tf.Variable | None = None,
         moving_variance: tf.Variable | None = None,
+        *,
         epsilon: float = 1e-4,
         dtype: tf.DType = tf.float32,
         name: str = "in_flow_batch_norm",
@@ -79,7 +83,7 @@ class InFlowBatchNorm(ImageBijector):
     def changed_positions(self):
         return self._changed
 
-    def _inverse_and_terms(self, y, training=False, momentum=0.9, weight=None, **kwargs):
+    def _inverse_and_terms(self, y, training=False, momentum=0.9, weight=None):
         if training:
             mean, variance = self._batch_moments(y, weight)
             _move(self.moving_mean, mean, momentum)
@@ -90,8 +94,8 @@ class InFlowBatchNorm(ImageBijector):
         mean, log_std = self._at_changed(mean, variance, y.dtype)
         return (y - mean) * tf.exp(-log_std), tf.broadcast_to(-log_std, tf.shape(y))
 
-    def _forward_and_terms(self, x, training=False, **kwargs):
-        if training:
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
+        if options.get("training"):
             raise ValueError(
                 f"{self.name}: `forward` has no training mode: it always uses the moving moments; "
                 "got training=True."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from lcma_tf.bijectors.base import ImageBijector, as_image_bijector, tfb
+from lcma_tf.bijectors.pass_options import PassOptions, check_options
 
 __all__ = ["FlowLayer", "ImageChain"]
 
@@ -39,17 +41,17 @@ class ImageChain(ImageBijector):
             y = bijector.inverse_by_part(y, visit)
         return y
 
-    def _forward_and_terms(self, x, **kwargs):
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         value, terms = x, []
         for bijector in reversed(self._bijectors):
-            value, term = bijector._forward_and_terms(value, **kwargs)
+            value, term = bijector._forward_and_terms(value, **options)
             terms.append(term)
         return value, sum(terms[1:], terms[0])
 
-    def _inverse_and_terms(self, y, **kwargs):
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
         value, terms = y, []
         for bijector in self._bijectors:
-            value, term = bijector._inverse_and_terms(value, **kwargs)
+            value, term = bijector._inverse_and_terms(value, **options)
             terms.append(term)
         return value, sum(terms[1:], terms[0])
 
@@ -81,28 +83,29 @@ class FlowLayer(ImageBijector):
         self._layer = as_image_bijector(layer, event_shape)
         self._rest = None if rest is None else as_image_bijector(rest, event_shape)
 
-    def inverse_and_layer_terms(self, y, **kwargs):
+    def inverse_and_layer_terms(self, y, **options: Unpack[PassOptions]):
         """Data `[N, H, W, C]` -> (latents, [terms of layer 1, layer 2, ...]), all of that shape."""
-        return self._inverse_and_layer_terms(y, **kwargs)
+        check_options(options)
+        return self._inverse_and_layer_terms(y, **options)
 
     def inverse_by_part(self, y, visit):
         hidden = self._layer.inverse_by_part(y, visit)
         return hidden if self._rest is None else self._rest.inverse_by_part(hidden, visit)
 
-    def _forward_and_terms(self, x, **kwargs):
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         if self._rest is None:
-            return self._layer._forward_and_terms(x, **kwargs)
-        hidden, rest_terms = self._rest._forward_and_terms(x, **kwargs)
-        y, terms = self._layer._forward_and_terms(hidden, **kwargs)
+            return self._layer._forward_and_terms(x, **options)
+        hidden, rest_terms = self._rest._forward_and_terms(x, **options)
+        y, terms = self._layer._forward_and_terms(hidden, **options)
         return y, terms + rest_terms
 
-    def _inverse_and_terms(self, y, **kwargs):
-        x, layers = self._inverse_and_layer_terms(y, **kwargs)
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
+        x, layers = self._inverse_and_layer_terms(y, **options)
         return x, sum(layers[1:], layers[0])
 
-    def _inverse_and_layer_terms(self, y, **kwargs):
-        hidden, terms = self._layer._inverse_and_terms(y, **kwargs)
+    def _inverse_and_layer_terms(self, y, **options: Unpack[PassOptions]):
+        hidden, terms = self._layer._inverse_and_terms(y, **options)
         if self._rest is None:
             return hidden, [terms]
-        x, later = self._rest._inverse_and_layer_terms(hidden, **kwargs)
+        x, later = self._rest._inverse_and_layer_terms(hidden, **options)
         return x, [terms, *later]

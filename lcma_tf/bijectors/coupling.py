@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector, checked_mask
+from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.factorization.masks import selects_channels
 
 __all__ = ["AffineCoupling"]
@@ -37,9 +38,10 @@ class AffineCoupling(ImageBijector):
 
     Args:
         mask: bool array `[h, w, c]` with at least one True and one False.
-        conditioner: callable `kept, **kwargs -> (shift, log_scale)`: a Keras layer, a `tf.Module` or a
-            plain function. It runs once in either direction. Variables of a Keras layer appear among
-            this bijector's own; one that is not built yet is built here, by an image of zeros.
+        conditioner: callable `kept, **options -> (shift, log_scale)`: a Keras layer, a `tf.Module` or a
+            plain function; of `PassOptions` it is given those that the bijector is. It runs once in
+            either direction. Variables of a Keras layer appear among this bijector's own; one that is
+            not built yet is built here, by an image of zeros.
 
     Raises:
         ValueError: `mask` is no such array, or keeps or changes everything.
@@ -68,17 +70,17 @@ class AffineCoupling(ImageBijector):
     def changed_positions(self):
         return ~self.mask
 
-    def _forward_and_terms(self, x, **kwargs):
-        shift, log_scale = self._shift_and_log_scale(x, **kwargs)
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
+        shift, log_scale = self._shift_and_log_scale(x, **options)
         return x * tf.exp(-log_scale) - shift, -log_scale
 
-    def _inverse_and_terms(self, y, **kwargs):
-        shift, log_scale = self._shift_and_log_scale(y, **kwargs)
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
+        shift, log_scale = self._shift_and_log_scale(y, **options)
         return (y + shift) * tf.exp(log_scale), log_scale
 
-    def _shift_and_log_scale(self, images, **kwargs):
+    def _shift_and_log_scale(self, images, **options: Unpack[PassOptions]):
         """Both over the whole image `[N, h, w, c]`, zero where the mask is True."""
-        shift, log_scale = self._conditioner(self._kept(images), **kwargs)
+        shift, log_scale = self._conditioner(self._kept(images), **options)
         if not self._selects_channels:
             changed = tf.constant(~self.mask, images.dtype)
             return shift * changed, log_scale * changed

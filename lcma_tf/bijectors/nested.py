@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector, as_image_bijector, tfb
+from lcma_tf.bijectors.pass_options import PassOptions
 
 __all__ = ["NestedBijector"]
 
@@ -50,18 +51,18 @@ class NestedBijector(ImageBijector):
         """The inverse of `_enter`."""
         raise NotImplementedError
 
-    def _forward_and_terms(self, x, **kwargs):
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         inner, outside = self._enter(x)
-        inner, terms = self._inner._forward_and_terms(inner, **kwargs)
+        inner, terms = self._inner._forward_and_terms(inner, **options)
         return self._leave(inner, outside), self._leave(terms, _zeros(outside))
 
-    def _inverse_and_terms(self, y, **kwargs):
-        x, layers = self._inverse_and_layer_terms(y, **kwargs)
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
+        x, layers = self._inverse_and_layer_terms(y, **options)
         return x, sum(layers[1:], layers[0])
 
-    def _inverse_and_layer_terms(self, y, **kwargs):
+    def _inverse_and_layer_terms(self, y, **options: Unpack[PassOptions]):
         inner, outside = self._enter(y)
-        inner, layers = self._inner._inverse_and_layer_terms(inner, **kwargs)
+        inner, layers = self._inner._inverse_and_layer_terms(inner, **options)
         return self._leave(inner, outside), [self._leave(t, _zeros(outside)) for t in layers]
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
+from lcma_tf.bijectors.pass_options import PassOptions
 
-__all__ = ["LARGEST_PIXEL", "PixelLogit", "dequantize", "quantize"]
+__all__ = [
+    "LARGEST_PIXEL",
+    "PixelLogit",
+    "dequantize",
+    "one_sided",
+    "quantize",
+    "two_sided",
+]
 
 # Below 256, in float32 too, whose numbers are 2**-16 apart just there.
 LARGEST_PIXEL = 256.0 - 2.0**-16
@@ -80,7 +89,7 @@ class PixelLogit(ImageBijector):
     def changed_positions(self):
         return True
 
-    def _inverse_and_terms(self, y, **kwargs):
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
         outside = (y < 0) | (y >= 256)
         # Twice `where`: what the second hides must be finite for its gradient to be zero.
         far = tf.stop_gradient(tf.clip_by_value(y, *self._reach))
@@ -90,7 +99,7 @@ class PixelLogit(ImageBijector):
         terms = math.log(self._slope) - log_p - log_1mp
         return log_p - log_1mp, tf.where(outside, tf.constant(-math.inf, y.dtype), terms)
 
-    def _forward_and_terms(self, x, **kwargs):
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         # Whichever of p and 1 - p is small is the one to compute with: no digits cancel.
         y = tf.where(
             x < 0,
@@ -99,3 +108,13 @@ class PixelLogit(ImageBijector):
         )
         log_p, log_1mp = tf.math.log_sigmoid(x), tf.math.log_sigmoid(-x)
         return y, log_p + log_1mp - math.log(self._slope)
+
+
+def two_sided(alpha: float, event_shape: tuple[int, ...]) -> PixelLogit:
+    """The pixel transform of that name in `lcma_tf.choices.PIXEL_TRANSFORMS`."""
+    return PixelLogit(alpha, "two_sided", event_shape)
+
+
+def one_sided(alpha: float, event_shape: tuple[int, ...]) -> PixelLogit:
+    """The pixel transform of that name in `lcma_tf.choices.PIXEL_TRANSFORMS`."""
+    return PixelLogit(alpha, "one_sided", event_shape)

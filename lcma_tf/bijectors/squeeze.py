@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector, tfb
 from lcma_tf.bijectors.nested import NestedBijector
+from lcma_tf.bijectors.pass_options import PassOptions
 
 __all__ = ["Squeeze", "Squeezed", "squeeze", "unsqueeze"]
 
@@ -57,11 +60,11 @@ class Squeeze(ImageBijector):
     def changed_positions(self):
         return True  # Elsewhere, that is.
 
-    def _forward_and_terms(self, x, **kwargs):
+    def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         y = squeeze(x)
         return y, tf.zeros_like(y)
 
-    def _inverse_and_terms(self, y, **kwargs):
+    def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
         x = unsqueeze(y)
         return x, tf.zeros_like(x)
 

@@ -1,6 +1,7 @@
 """Flags to configs: the only module that knows absl flags, used by the mains alone.
 
-A flag is a field of a config: same name, same default, same meaning (see the config's docstring).
+A flag is a field of a config that has an `Option`: same name, same default, same meaning (see the
+config's docstring).
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.cli.named_configs import config_names, config_path
-from lcma_tf.config import MAX_SEED, RESAMPLERS, FlowConfig, TrainConfig, require
-from lcma_tf.factorization import SPLIT_RULES
+from lcma_tf.config import MAX_SEED, FlowConfig, Option, TrainConfig, options, require
 from lcma_tf.files.paths import expanded
-from lcma_tf.study.config import COMPARED_RULES, StudyConfig
+from lcma_tf.study.config import StudyConfig, compared_rules
 
 __all__ = [
     "FLAGS",
@@ -34,56 +34,16 @@ __all__ = [
 
 FLAGS = flags.FLAGS
 
-_HELP = {
-    "flow": "kind of flow",
-    "num_scales": "number of flow layers K, the last included; K - 1 splits",
-    "base_dim": "width of the first level's conditioners, doubled at each level",
-    "num_residual_blocks": "residual blocks of every conditioner",
-    "alpha": "logit bound of the pixel transform",
-    "pixel_transform": "keep pixels away from both ends of the logit or from one",
-    "batch_norm_moments": "in-flow batch norm over the changed half or over all positions",
-    "weight_scale_l2": "L2 coefficient on the weight-norm magnitudes, in nats per image",
-    "mixed_precision": "train with bfloat16 inside the conditioners; all else stays float32",
-    "dataset": "photo_patches, npz:PATH, image_folder:PATH, cifar10, downsampled_imagenet/32x32, "
-    "imagenet_resized/32x32, celeb_a, mnist, fashion_mnist or another TensorFlow Datasets name",
-    "data_dir": "where the data set's archives are, or TensorFlow Datasets prepares it",
-    "image_size": "side to which pictures are cropped and resized",
-    "resampler": "how celeb_a is resized: to 8 bits, or as the RealNVP program did, to real numbers",
-    "skip_bad_images": "leave out the files of an image_folder that cannot be decoded, and say which",
-    "pad_to": "side to which images are padded with zeros; bits/dim are those of the pixels inside",
-    "split_rule": "which dimensions go on at each scale",
-    "factorization_path": "a saved factorization to use instead of pretraining",
-    "initialize_from": "a run whose weights the training begins with",
-    "train_steps": "optimizer steps of the training",
-    "pretrain_steps": "optimizer steps of the pretraining; default: as many as train_steps",
-    "batch_size": "images a step, over all devices",
-    "learning_rate": "of Adam",
-    "learning_rate_schedule": "constant, or decaying to zero along a cosine",
-    "warmup_steps": "linear warm-up before the schedule",
-    "clip_norm": "global norm at which gradients of nats per image are clipped",
-    "flip": "mirror training images at random",
-    "steps_per_epoch": "steps between validations and checkpoints",
-    "seed": "order of the data, noise, initial weights, the random rule",
-}
-_PATHS = ("data_dir", "factorization_path", "initialize_from")
-_CHOICES = {
-    "flow": ("realnvp",),
-    "pixel_transform": ("two_sided", "one_sided"),
-    "batch_norm_moments": ("changed", "all"),
-    "resampler": RESAMPLERS,
-    "split_rule": SPLIT_RULES,
-    "learning_rate_schedule": ("constant", "cosine"),
-}
-
 
 def define_train_flags() -> None:
     """The flags of `lcma_tf.train`."""
     _define_config()
     _define_path("workdir", None, "folder of the run: made, or gone on with", required=True)
-    for config in (FlowConfig, TrainConfig):
-        for field in dataclasses.fields(config):
-            if field.name in _HELP and field.name not in FLAGS:
-                _define(field)
+    for config in (TrainConfig, FlowConfig):
+        fields = {field.name: field for field in dataclasses.fields(config)}
+        for name, option in options(config).items():
+            if name not in FLAGS:
+                _define(fields[name], option)
     flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
@@ -99,7 +59,7 @@ def define_ablation_flags() -> None:
         FLAGS[name].help = f"not read: a study has --{many}"  # The flag files of runs have it.
     default = StudyConfig()
     rules, seeds = default.split_rules, map(str, default.seeds)
-    flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(COMPARED_RULES)}")
+    flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(compared_rules())}")
     flags.DEFINE_list("seeds", list(seeds), "each rule is run with each; at least two for a test")
     flags.DEFINE_bool(
         "equal_compute",
@@ -188,11 +148,7 @@ def runtime_options() -> dict[str, Any]:
 
 
 def _values(config: type) -> dict[str, Any]:
-    return {
-        field.name: FLAGS[field.name].value
-        for field in dataclasses.fields(config)
-        if field.name in _HELP
-    }
+    return {name: FLAGS[name].value for name in options(config)}
 
 
 def image_options() -> dict[str, Any]:
@@ -213,7 +169,8 @@ def _define_images() -> None:
     flags.DEFINE_integer(
         "image_size", None, "side to which its pictures are brought; default: the run's"
     )
-    flags.DEFINE_bool("skip_bad_images", None, f"{_HELP['skip_bad_images']}; default: as the run")
+    text = options(TrainConfig)["skip_bad_images"].text
+    flags.DEFINE_bool("skip_bad_images", None, f"{text}; default: as the run")
 
 
 def _define_seed(text: str, default: int | None = 0) -> None:
@@ -260,18 +217,18 @@ def _show_in_help() -> None:
         FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def _define(field: dataclasses.Field) -> None:
-    name, text = field.name, _HELP[field.name]
+def _define(field: dataclasses.Field, option: Option) -> None:
+    name, text, kind = field.name, option.text, str(field.type)
     default: Any = field.default
-    if name in _CHOICES:
-        flags.DEFINE_enum(name, default, _CHOICES[name], text)
-    elif isinstance(default, bool):
-        flags.DEFINE_bool(name, default, text)
-    elif isinstance(default, float):
-        flags.DEFINE_float(name, default, text)
-    elif isinstance(default, int) or "int" in str(field.type):
-        flags.DEFINE_integer(name, default, text)
-    elif name in _PATHS:
+    if option.choices is not None:
+        flags.DEFINE_enum(name, default, option.choices, text)
+    elif option.is_path:
         _define_path(name, default, text)
+    elif "bool" in kind:
+        flags.DEFINE_bool(name, default, text)
+    elif "float" in kind:
+        flags.DEFINE_float(name, default, text)
+    elif "int" in kind:
+        flags.DEFINE_integer(name, default, text)
     else:
         flags.DEFINE_string(name, default, text)

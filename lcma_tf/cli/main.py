@@ -14,6 +14,7 @@ from absl import app, logging
 from lcma_tf.backend import require_tensorflow
 from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
+from lcma_tf.errors import UserError
 
 __all__ = ["require", "run"]
 
@@ -83,5 +84,5 @@ def _is_for_the_user(error: Exception) -> bool:
     """Errors that this project raises about its input; anything else is a bug and keeps its trace."""
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         return True
-    ours = type(error).__module__.startswith(("lcma_tf.", "export."))
-    return ours or isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
+    of_files = (FileNotFoundError, PermissionError, NotADirectoryError)
+    return isinstance(error, (UserError, *of_files))

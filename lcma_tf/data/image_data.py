@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lcma_tf.data.fingerprint import fingerprint_of_images
+from lcma_tf.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Image data that is missing, torn or of the wrong kind; the message says which and why."""
 
 

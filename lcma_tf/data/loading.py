@@ -1,51 +1,22 @@
-"""Data sets by name: the table of sources, `load`, and `load_for_scoring` for what needs no splits.
+"""Data sets by name: `load`, and `load_for_scoring` for what needs no splits.
 
-A name is a source's own, or its prefix, and what that source makes of the rest; every other name is
-a TensorFlow Datasets set.
+A name is a source's own (`lcma_tf.choices.SOURCES`), or its prefix, and what that source makes of the
+rest; every other name is a TensorFlow Datasets set. An option of `load` that a source has an argument
+for is handed to it; the others refuse it.
 """
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from lcma_tf.choices import RESAMPLERS, SCORED_SOURCES, SOURCES
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.padding import padded
-from lcma_tf.data.resample import DEFAULT_RESAMPLER, RESAMPLERS
-from lcma_tf.data.sources.celeb_a import load_celeb_a
-from lcma_tf.data.sources.cifar10 import load_cifar10
-from lcma_tf.data.sources.downsampled_imagenet import load_downsampled_imagenet
-from lcma_tf.data.sources.image_folder import load_folder_to_score, load_image_folder
-from lcma_tf.data.sources.imagenet_resized import load_imagenet_resized
-from lcma_tf.data.sources.mnist import load_idx
-from lcma_tf.data.sources.npz import load_npz, load_npz_to_score
-from lcma_tf.data.sources.photo_patches import load_photo_patches
+from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources.tfds import load_tfds
 from lcma_tf.data.splits import IN_MEMORY, MAX_VALIDATION_SHARE
-
-# Name -> function of (rest of the name, data_dir, image_size). A new source is one line. A name that
-# ends in a colon is a prefix; any other is the whole name, or a slash or colon follows it (TFDS). An
-# option of `load` that a source has an argument for is handed to it; the others refuse it.
-SOURCES: dict[str, Callable[..., ImageData]] = {
-    "npz:": load_npz,
-    "image_folder:": load_image_folder,
-    "photo_patches": load_photo_patches,
-    "cifar10": load_cifar10,
-    "downsampled_imagenet": load_downsampled_imagenet,
-    "imagenet_resized": load_imagenet_resized,
-    "celeb_a": load_celeb_a,
-    "mnist": functools.partial(load_idx, "mnist"),
-    "fashion_mnist": functools.partial(load_idx, "fashion_mnist"),
-}
-
-# The same for what is scored, of sources that can give one split, or all of it, without the rest: as
-# above, and `split`.
-TO_SCORE: dict[str, Callable[..., OneSplit]] = {
-    "npz:": load_npz_to_score,
-    "image_folder:": load_folder_to_score,
-}
 
 
 def load(
@@ -126,12 +97,12 @@ def load_for_scoring(
     Raises:
         DataError: as `load`.
     """
-    prefix = next((own for own in TO_SCORE if name.startswith(own)), None)
+    prefix = next((own for own in SCORED_SOURCES if name.startswith(own)), None)
     if prefix is None:
         data = load(name, data_dir, image_size, pad_to=pad_to, **options)
         return OneSplit.of(data, split or "test")
     _check_sizes(image_size, pad_to)
-    source = TO_SCORE[prefix]
+    source = SCORED_SOURCES[prefix]
     taken = _Asked(**options).of(source, name)
     images = source(name.removeprefix(prefix), data_dir, image_size, split=split, **taken)
     return images if pad_to is None else padded(images, pad_to)
@@ -188,8 +159,8 @@ def _takes(source: Callable[..., Any], option: str) -> bool:
 
 def _find(name: str):
     """The function for a name, and its first argument."""
-    for own, source in SOURCES.items():
+    for own in SOURCES:
         rest = name.removeprefix(own)
         if name.startswith(own) and (own.endswith(":") or rest[:1] in ("", "/", ":")):
-            return source, rest
+            return SOURCES[own], rest
     return load_tfds, name

@@ -1,4 +1,6 @@
-"""Two ways to shrink a photograph, by name: likelihoods differ by them, and published figures too.
+"""Ways to shrink a photograph, by name: likelihoods differ by them, and published figures too.
+
+The names are those of `lcma_tf.choices.RESAMPLERS`.
 
 `program`: bilinear between the four nearest pixels, sampled at `i * old / new` from the corner, no
 antialiasing, not rounded. It is `tf.image.resize_images` of TensorFlow 1, as the RealNVP program
@@ -37,6 +39,4 @@ def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return before, np.minimum(before + 1, old - 1), position - before.astype(np.float32)
 
 
-# Name -> function of (image uint8 [H, W, 3], size). The default is the one that 8-bit codes bound.
-RESAMPLERS = {"antialias": antialias, "program": program}
-DEFAULT_RESAMPLER = "antialias"
+DEFAULT_RESAMPLER = "antialias"  # The one that 8-bit codes bound.

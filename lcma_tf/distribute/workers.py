@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.config import ConfigError
+from lcma_tf.errors import UserError
 
 __all__ = ["Cluster", "WorkerError", "Workers"]
 
@@ -33,7 +34,7 @@ _OUT_OF_TOUCH = (
 )
 
 
-class WorkerError(RuntimeError):
+class WorkerError(UserError, RuntimeError):
     """Another worker failed. If the chief could still say why, the message is its own."""
 
 

@@ -150,7 +150,8 @@ class Run:
         """Claims the workdir, if all that the run is given suits it; locked until `held` is closed."""
         flow, config, workdir = self.flow, self.config, self.workdir
         workdir.check(flow, config, self.data.fingerprint)
-        self._given()
+        if self._given() is None and not workdir.factorization.exists():
+            needs_contributions(config.split_rule)  # Refuses a rule that is gone.
         if config.initialize_from is not None and not workdir.config.exists():
             splits = config.split_rule != "none" and flow.num_scales > 1
             initial_flow(config.initialize_from, flow, splits)

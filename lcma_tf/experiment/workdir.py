@@ -11,6 +11,7 @@ from typing import Any
 
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data.fingerprint import differences
+from lcma_tf.errors import UserError
 from lcma_tf.experiment.going_on import in_the_way, kept
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.paths import expanded, kind_of_dataset
@@ -27,7 +28,7 @@ _FINGERPRINT = "images"  # Beside the configs in their file.
 _PHASES = ("pretrain", "train")
 
 
-class WorkdirError(ValueError):
+class WorkdirError(UserError, ValueError):
     """A folder that is not, or not yet, the run that was asked for."""
 
 

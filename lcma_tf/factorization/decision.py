@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lcma_tf.factorization.factorization import Factorization, FactorizationError, checked_rule
+from lcma_tf.choices import RULES
+from lcma_tf.factorization.factorization import CUSTOM, Factorization, FactorizationError
 from lcma_tf.factorization.order import gather_kept
-from lcma_tf.factorization.rules import RULES
+from lcma_tf.factorization.rules import SplitRule
 
 __all__ = ["decide_factorization", "needs_contributions"]
 
 
 def needs_contributions(rule: str) -> bool:
     """Whether `rule` is decided by data, so that a pretraining run is needed first."""
-    return RULES[checked_rule(rule)][1]
+    return _found(rule).reads_contributions
 
 
 def decide_factorization(
@@ -33,12 +34,13 @@ def decide_factorization(
     """Decides, scale by scale, which dimensions go on (Das et al. 2019, section 3).
 
     Args:
-        rule: one of `SPLIT_RULES`.
+        rule: one of `SPLIT_RULES`, the names of the table `lcma_tf.choices.RULES`.
         image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
         num_scales: number of flow layers K; there are K - 1 splits.
         contributions: for every flow layer the mean accumulated log-det terms (equation 9) of the
             pretrained flow, float `[H, W, C]` in the data's coordinates: a sequence, or a mapping with
-            keys `layer_1`, `layer_2`, ... At least K - 1 of them; needed by `lcma`, `lcma_reversed`.
+            keys `layer_1`, `layer_2`, ... At least K - 1 of them; needed by `lcma`, `lcma_reversed`
+            and what else reads them (`needs_contributions`).
         seed: decides rule `random`; the others do not read it.
 
     Returns:
@@ -47,7 +49,7 @@ def decide_factorization(
     Raises:
         FactorizationError: an argument breaks a rule above, or a contribution is not finite.
     """
-    checked_rule(rule)
+    found = _found(rule)
     shape = tuple(int(size) for size in image_shape)
     if len(shape) != 3 or min(shape) < 1:
         raise FactorizationError(
@@ -61,14 +63,13 @@ def decide_factorization(
         )
     if seed < 0:
         raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
-    function, reads_contributions = RULES[rule]
     layers = None
-    if reads_contributions:
+    if found.reads_contributions:
         layers = _checked_contributions(contributions, shape, num_scales, rule)
 
     decided: list[np.ndarray] = []
     for scale in range(num_scales - 1):
-        if function is None:
+        if found.decide is None:
             break
         contribution = None
         if layers is not None:
@@ -77,8 +78,20 @@ def decide_factorization(
                 contribution = gather_kept(contribution, mask)
         height, width, channels = shape[0] >> scale, shape[1] >> scale, shape[2] << scale
         rng = np.random.default_rng([seed, scale])
-        decided.append(function(contribution, (height, width, channels), rng))
+        decided.append(found.decide(contribution, (height, width, channels), rng))
     return Factorization(rule, shape, tuple(decided), seed)
+
+
+def _found(rule: str) -> SplitRule:
+    if rule in RULES:
+        return RULES[rule]
+    if rule == CUSTOM:
+        raise FactorizationError(
+            "`split_rule` must be one that decides; got 'custom', the label of masks that are given: "
+            "Factorization(rule='custom', image_shape=..., masks=...), saved, is taken by "
+            "`factorization_path`."
+        )
+    raise FactorizationError(f"`split_rule` must be one of {', '.join(RULES)}; got {rule!r}.")
 
 
 def _checked_contributions(contributions, shape, num_scales, rule) -> list[np.ndarray]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lcma_tf.errors import UserError
 from lcma_tf.factorization.order import gather_kept
-from lcma_tf.factorization.rules import RULES, SPLIT_RULES
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 
-__all__ = ["Factorization", "FactorizationError", "checked_rule"]
+__all__ = ["CUSTOM", "Factorization", "FactorizationError"]
 
+CUSTOM = "custom"  # The usual label of masks that no rule decided.
 FORMAT_VERSION = 1
 # The scalar entries of a file: their type and number of dimensions.
 _ENTRIES = {
@@ -30,7 +31,7 @@ _ENTRIES = {
 }
 
 
-class FactorizationError(ValueError):
+class FactorizationError(UserError, ValueError):
     """A factorization that cannot be decided, or a file that does not hold a valid one."""
 
 
@@ -38,29 +39,40 @@ class FactorizationError(ValueError):
 class Factorization:
     """The masks of a multi-scale flow, and where they came from.
 
+    `decide_factorization` makes one by a rule. Masks of your own are as welcome, in a flow, in a file,
+    and in a run that is given that file (`--factorization_path`).
+
     Args:
-        rule: name of the split rule, one of `SPLIT_RULES`.
+        rule: a label, any name but the empty one: of the split rule that decided, which need not be in
+            `lcma_tf.choices.RULES` any more, or `custom` for masks of your own. `none` = no masks.
         image_shape: `(H, W, C)` of the data.
-        masks: tuple of `num_scales - 1` bool arrays `[h_l, w_l, c_l]`, half of each True (= goes on);
+        masks: `num_scales - 1` bool arrays `[h_l, w_l, c_l]`, half of each True (= goes on);
             `h_{l+1} = h_l / 2`, `w_{l+1} = w_l / 2`, `c_{l+1} = 2 c_l`. Empty for rule `none`.
         seed: the seed of rule `random`; kept with the others for the record.
 
     Raises:
-        FactorizationError: a mask has the wrong shape or type or is not half True.
+        FactorizationError: a mask has the wrong shape or type or is not half True, or `rule` no name.
+
+    Example:
+        upper = np.zeros((8, 8, 3), bool)
+        upper[:4] = True  # The upper half goes on.
+        factorization = lcma_tf.Factorization(rule="custom", image_shape=(8, 8, 3), masks=[upper])
+        model = lcma_tf.FlowModel(lcma_tf.FlowConfig(image_shape=(8, 8, 3)), factorization)
     """
 
     rule: str
     image_shape: tuple[int, ...]
-    masks: tuple[np.ndarray, ...] = ()
+    masks: Sequence[np.ndarray] = ()
     seed: int = 0
 
     def __post_init__(self):
-        checked_rule(self.rule)
+        if not isinstance(self.rule, str) or not self.rule:
+            raise FactorizationError(f"`rule` must be a name; got {self.rule!r}.")
         shape = tuple(int(size) for size in self.image_shape)
         if len(shape) != 3 or min(shape) < 1:
             raise FactorizationError(f"`image_shape` must be (H, W, C), all positive; got {shape}.")
         object.__setattr__(self, "image_shape", shape)
-        if self.rule == "none" and self.masks:
+        if self.rule == "none" and len(self.masks):
             raise FactorizationError(f"Rule 'none' has no masks; got {len(self.masks)}.")
         frozen = []
         for scale, mask in enumerate(self.masks, start=1):
@@ -188,12 +200,3 @@ class Factorization:
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must hold a valid one: {error}"
             ) from error
-
-
-def checked_rule(rule: str) -> str:
-    """Returns `rule`, or raises `FactorizationError` unless it is one of `SPLIT_RULES`."""
-    if rule not in RULES:
-        raise FactorizationError(
-            f"`split_rule` must be one of {', '.join(SPLIT_RULES)}; got {rule!r}."
-        )
-    return rule

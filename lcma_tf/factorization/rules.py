@@ -1,11 +1,13 @@
 """The split rules: from a scale's contributions to which half of its dimensions goes on.
 
-Each is one small function of (contribution, shape, rng), and one line in the table `RULES`. NumPy
-only. A new rule needs nothing else: flags, validation, tests and pictures run over the table.
+Each is one small function of (contribution, shape, rng), a `SplitRule` that says what it needs, and one
+line in the table `lcma_tf.choices.RULES`. NumPy only. A new rule needs nothing else: flags, validation,
+tests and pictures run over the table.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -13,10 +15,24 @@ import numpy as np
 from lcma_tf.factorization.masks import checkerboard
 from lcma_tf.factorization.order import blocks
 
-__all__ = ["RULES", "SPLIT_RULES", "Rule"]
+__all__ = ["LCMA", "LCMA_REVERSED", "NONE", "RANDOM", "REALNVP", "SplitRule"]
 
-# One rule: (contribution or None, shape, rng) -> bool mask of that shape, half of it True.
-Rule = Callable[[np.ndarray | None, tuple[int, ...], np.random.Generator], np.ndarray]
+
+@dataclasses.dataclass(frozen=True)
+class SplitRule:
+    """A rule, and what it needs. Entries of `lcma_tf.choices.RULES`.
+
+    Args:
+        help: a line for `--help`.
+        decide: (contribution or None, shape, rng) -> bool mask of that shape `(h, w, c)`, half of it
+            True (= goes on), for one scale after the other; None = nothing exits, there are no masks.
+        reads_contributions: whether `decide` is given the scale's contribution, float `[h, w, c]`, so
+            that a flow without splits has to be pretrained before.
+    """
+
+    help: str
+    decide: Callable[[np.ndarray | None, tuple[int, ...], np.random.Generator], np.ndarray] | None
+    reads_contributions: bool = False
 
 
 def _two_highest_of_each_block(score: np.ndarray) -> np.ndarray:
@@ -52,11 +68,8 @@ def _realnvp(contribution, shape, rng):
     return checkerboard(shape, keep_even=True)
 
 
-RULES: dict[str, tuple[Rule | None, bool]] = {  # name: (rule, does it read contributions?)
-    "lcma": (_lcma, True),
-    "lcma_reversed": (_lcma_reversed, True),
-    "random": (_random, False),
-    "realnvp": (_realnvp, False),
-    "none": (None, False),  # Nothing exits: the pretraining network.
-}
-SPLIT_RULES = tuple(RULES)
+LCMA = SplitRule("high contributors go on, low ones exit: the paper's", _lcma, True)
+LCMA_REVERSED = SplitRule("high contributors exit: an ablation", _lcma_reversed, True)
+RANDOM = SplitRule("a half drawn at random", _random)
+REALNVP = SplitRule("the diagonal of each 2x2 block goes on, whatever the data", _realnvp)
+NONE = SplitRule("nothing exits", None)

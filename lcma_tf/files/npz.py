@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lcma_tf.errors import UserError
 from lcma_tf.files.saving import written_whole
 
 __all__ = ["NpzError", "read_array", "read_npz", "save_npz"]
@@ -25,7 +26,7 @@ _LABEL = b"lcma_tf sha256 "
 _COMMENT_LENGTH = len(_LABEL) + 64
 
 
-class NpzError(ValueError):
+class NpzError(UserError, ValueError):
     """An npz file that is torn, damaged or foreign; the message says how."""
 
 

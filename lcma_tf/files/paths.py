@@ -1,15 +1,16 @@
 """Paths as they are meant: `~` is the home folder, and what a run remembers holds from any folder.
 
-A data set is named by a path after the prefix `npz:` or `image_folder:`; other names are left alone.
+A data set is named by a path after a prefix, such as `npz:` or `image_folder:`; other names are left
+alone.
 """
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["absolute", "absolute_dataset", "expanded", "kind_of_dataset", "printable"]
+from lcma_tf.choices import SOURCES
 
-_PREFIXES = ("npz:", "image_folder:")
+__all__ = ["absolute", "absolute_dataset", "expanded", "kind_of_dataset", "printable"]
 
 
 def expanded(path: str) -> str:
@@ -44,7 +45,8 @@ def kind_of_dataset(name: str) -> str:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+    prefixes = (source for source in SOURCES if source.endswith(":"))
+    prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
     return prefix, name[len(prefix) :]
 
 

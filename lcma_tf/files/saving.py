@@ -12,6 +12,8 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from lcma_tf.errors import UserError
+
 __all__ = [
     "NO_ROOM",
     "SaveError",
@@ -27,7 +29,7 @@ _NO_FOLDER_SYNC = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOTSUP)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class SaveError(OSError):
+class SaveError(UserError, OSError):
     """A file could not be written; the one that was there before is kept."""
 
 

@@ -1,42 +1,54 @@
-"""Kinds of flow: each builds, from a config and a factorization, networks and one bijector."""
+"""Kinds of flow: each makes, of a config and a factorization, networks and one bijector."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from lcma_tf.bijectors import FlowLayer
+from lcma_tf.choices import FLOWS
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
-from lcma_tf.flows.realnvp import RealNVPBuilder
 
-__all__ = ["FLOWS", "Flow", "build_flow"]
-
-FLOWS = {"realnvp": RealNVPBuilder}  # A new flow is one line here and one file beside this.
+__all__ = ["FlowBuilder", "flow_builder"]
 
 
-class Flow(NamedTuple):
-    """What a builder makes: the networks to own, Keras layers if it made them, and what runs them."""
+class FlowBuilder(Protocol):
+    """One flow, to be built: what an entry of `lcma_tf.choices.FLOWS` makes of its two arguments.
 
-    networks: list[Any]
-    bijector: FlowLayer
+    Its networks are made once and handed to the bijector by name: new ones, those that Keras has
+    loaded, or what their method `frozen(mixed_precision: bool)` returns, a `tf.Module` of the same
+    function in inference mode with the weights of now.
+
+    Args:
+        config: what the flow is.
+        factorization: what leaves it where; it fits the config.
+    """
+
+    def __init__(self, config: FlowConfig, factorization: Factorization): ...
+
+    def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
+        """New Keras layers, built, by name; a `.keras` file has them in this order.
+
+        Args:
+            dtype: of their weights, `float32` or `float64`.
+            rematerialize: compute what is inside them anew in the backward pass, if they can.
+        """
+        ...
+
+    def make_bijector(self, networks: Mapping[str, Any]) -> FlowLayer:
+        """The bijector around `networks`, of events `config.image_shape`.
+
+        Flow layers are nested `config.num_scales` deep: they are what contributions are kept apart by.
+        """
+        ...
 
 
-def build_flow(
-    config: FlowConfig,
-    factorization: Factorization,
-    dtype: str,
-    networks: Sequence[Any] | None = None,
-    rematerialize: bool = False,
-) -> Flow:
-    """Builds the flow that `config` describes, with the splits of `factorization`.
-
-    Around the `networks` given, in the order of another flow's of this config, or around new ones,
-    which `rematerialize` in training what they compute or keep it.
+def flow_builder(config: FlowConfig, factorization: Factorization) -> FlowBuilder:
+    """What builds the flow that `config` describes, with the splits of `factorization`.
 
     Raises:
         FactorizationError: it was made for another image shape or number of scales.
     """
     factorization.check_fits(config.image_shape, config.num_scales)
-    builder = FLOWS[config.flow](config, factorization, dtype, networks, rematerialize)
-    return Flow(list(builder.networks), builder.bijector)
+    return FLOWS[config.flow](config, factorization)

@@ -11,8 +11,8 @@ dimensions go on, squeezed. Source: Dinh et al. 2016, section 3.6; Das et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,106 +33,133 @@ __all__ = ["RealNVPBuilder"]
 Shape = tuple[int, ...]
 
 
+class Coupling(NamedTuple):
+    """A coupling and the batch norm after it: the names of both, what it keeps, how wide it is."""
+
+    name: str
+    mask: np.ndarray
+    width: int
+
+    @property
+    def moments(self) -> str:
+        """The name of what the batch norm has."""
+        return f"{self.name}_moments"
+
+
+class Level(NamedTuple):
+    """The couplings of a flow layer on images of `shape`; the last layer has none over channels."""
+
+    shape: Shape
+    checkerboards: list[Coupling]
+    channels: list[Coupling]
+
+
 class RealNVPBuilder:
-    """Builds the networks and the bijector of one flow; `networks` and `bijector` are the result.
+    """The RealNVP that a config describes, a `lcma_tf.flows.FlowBuilder`.
+
+    Each coupling has two networks: a conditioner by its name, such as `layer_1_checkerboard_0`, and the
+    moments of its batch norm, `layer_1_checkerboard_0_moments`.
 
     Args:
-        config, factorization, dtype: of the flow.
-        networks: ready ones to build the bijector around, in the order in which they would be made.
-        rematerialize: of new conditioners.
+        config, factorization: of the flow.
     """
 
-    def __init__(
-        self,
-        config: FlowConfig,
-        factorization: Factorization,
-        dtype: str,
-        networks: Sequence[Any] | None = None,
-        rematerialize: bool = False,
-    ):
+    def __init__(self, config: FlowConfig, factorization: Factorization):
         self._config = config
         self._factorization = factorization
-        self._dtype = dtype
-        self._rematerialize = rematerialize
-        self._given = None if networks is None else iter(networks)
-        self.networks: list[Any] = []
-        self.bijector = self._level(0, config.image_shape)
+        self._levels = list(_levels(config, factorization.rule != "none"))
 
-    def _level(self, level: int, shape: Shape) -> FlowLayer:
-        name = f"layer_{level + 1}"
-        width = self._config.base_dim * 2**level
-        if level == self._config.num_scales - 1:
-            # Parities alternate; the first keeps i + j even.
-            last = self._couplings(
-                f"{name}_checkerboard",
-                [masks.checkerboard(shape, keep_even=i % 2 == 0) for i in range(4)],
-                width,
-            )
-            return FlowLayer(ImageChain(last, shape), None, shape, name=name)
-        height, width_px, channels = shape
-        squeezed = (height // 2, width_px // 2, 4 * channels)
-        checkerboards = self._couplings(
-            f"{name}_checkerboard",
-            [masks.checkerboard(shape, keep_even=i % 2 == 0) for i in range(3)],
-            width,
-        )
-        channel_couplings = self._couplings(
-            f"{name}_channel",
-            [masks.channel_half(squeezed, keep_first=i % 2 == 0) for i in range(3)],
-            2 * width,
-        )
-        layer = ImageChain(
-            [*checkerboards, Squeezed(ImageChain(channel_couplings, squeezed), shape)], shape
-        )
+    def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
+        networks: dict[str, Any] = {}
+        for level in self._levels:
+            for coupling in (*level.checkerboards, *level.channels):
+                networks[coupling.name] = _conditioner(
+                    coupling, self._config, len(networks), dtype=dtype, rematerialize=rematerialize
+                )
+                networks[coupling.moments] = MovingMoments(
+                    coupling.mask.shape[-1], name=coupling.moments, dtype=dtype
+                )
+        return networks
+
+    def make_bijector(self, networks: Mapping[str, Any]) -> FlowLayer:
+        return self._layer(0, networks)
+
+    def _layer(self, index: int, networks: Mapping[str, Any]) -> FlowLayer:
+        """The flow from layer `index` on."""
+        shape, checkerboards, channels = self._levels[index]
+        name = f"layer_{index + 1}"
+        couplings = self._bijectors(checkerboards, networks)
+        if index == len(self._levels) - 1:
+            return FlowLayer(ImageChain(couplings, shape), None, shape, name=name)
+        squeezed = ImageChain(self._bijectors(channels, networks), _squeezed(shape))
+        later = self._layer(index + 1, networks)
         if self._factorization.rule == "none":
-            rest = Squeezed(self._level(level + 1, squeezed), shape)
+            rest = Squeezed(later, shape)
         else:
-            kept = (height // 2, width_px // 2, 2 * channels)
-            mask = self._factorization.masks[level]
-            rest = LikelihoodContributionSplit(mask, inner=self._level(level + 1, kept))
+            rest = LikelihoodContributionSplit(self._factorization.masks[index], inner=later)
+        layer = ImageChain([*couplings, Squeezed(squeezed, shape)], shape)
         return FlowLayer(layer, rest, shape, name=name)
 
-    def _couplings(self, name: str, coupling_masks: list[np.ndarray], width: int) -> list:
-        """Couplings, each followed by its batch norm: the order of `inverse`, data to latents."""
+    def _bijectors(self, couplings: Sequence[Coupling], networks: Mapping[str, Any]) -> list:
+        """Each coupling and its batch norm: the order of `inverse`, data to latents."""
         bijectors = []
-        for index, mask in enumerate(coupling_masks):
-            conditioner = self._network(self._conditioner, f"{name}_{index}", mask, width)
-            moments = self._network(self._moments, f"{name}_{index}_moments", mask)
+        for coupling in couplings:
+            mask, moments = coupling.mask, networks[coupling.moments]
             bijectors += [
-                AffineCoupling(mask, conditioner, name=f"{name}_{index}"),
+                AffineCoupling(mask, networks[coupling.name], name=coupling.name),
                 InFlowBatchNorm(
                     mask,
                     self._config.batch_norm_moments,
                     *moments.tf_variables,
                     epsilon=EPSILON,
-                    name=f"{name}_{index}_norm",
+                    name=f"{coupling.name}_norm",
                 ),
             ]
         return bijectors
 
-    def _network(self, make: Callable[..., Any], *arguments: Any) -> Any:
-        network = make(*arguments) if self._given is None else next(self._given)
-        self.networks.append(network)
-        return network
 
-    def _moments(self, name: str, mask: np.ndarray) -> MovingMoments:
-        return MovingMoments(mask.shape[-1], name=name, dtype=self._dtype)
-
-    def _conditioner(self, name: str, mask: np.ndarray, width: int) -> ResidualConditioner:
-        channels = mask.shape[-1]
-        by_channel = masks.selects_channels(mask)
-        num_kept = int(np.count_nonzero(mask[0, 0]))
-        return ResidualConditioner(
-            in_channels=num_kept if by_channel else channels,
-            out_channels=channels - num_kept if by_channel else channels,
-            width=width,
-            num_residual_blocks=self._config.num_residual_blocks,
-            pixel_mask=None if by_channel else mask[..., :1],
-            initial_scale=1.0 if by_channel else 0.0,
-            magnitude_l2=self._config.weight_scale_l2,
-            seed=[self._config.seed, len(self.networks)],
-            mixed_precision=self._config.mixed_precision,
-            rematerialize=self._rematerialize,
-            name=name,
-            dtype=self._dtype,
+def _levels(config: FlowConfig, splits: bool) -> Iterator[Level]:
+    """From the data on; what goes on after each level is half of it, or, without splits, all."""
+    shape = config.image_shape
+    for index in range(config.num_scales):
+        width, name = config.base_dim * 2**index, f"layer_{index + 1}"
+        is_last = index == config.num_scales - 1
+        # Parities alternate; the first keeps i + j even.
+        checkerboards = [masks.checkerboard(shape, i % 2 == 0) for i in range(4 if is_last else 3)]
+        squeezed = _squeezed(shape)
+        channels = [masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else 3)]
+        yield Level(
+            shape,
+            [Coupling(f"{name}_checkerboard_{i}", m, width) for i, m in enumerate(checkerboards)],
+            [Coupling(f"{name}_channel_{i}", m, 2 * width) for i, m in enumerate(channels)],
         )
+        height, width_px, channels_after = squeezed
+        shape = (height, width_px, channels_after // 2) if splits else squeezed
+
+
+def _squeezed(shape: Shape) -> Shape:
+    height, width, channels = shape
+    return height // 2, width // 2, 4 * channels
+
+
+def _conditioner(
+    coupling: Coupling, config: FlowConfig, index: int, **options: Any
+) -> ResidualConditioner:
+    """The conditioner of a coupling, number `index` among all networks."""
+    mask = coupling.mask
+    channels = mask.shape[-1]
+    by_channel = masks.selects_channels(mask)
+    num_kept = int(np.count_nonzero(mask[0, 0]))
+    return ResidualConditioner(
+        in_channels=num_kept if by_channel else channels,
+        out_channels=channels - num_kept if by_channel else channels,
+        width=coupling.width,
+        num_residual_blocks=config.num_residual_blocks,
+        pixel_mask=None if by_channel else mask[..., :1],
+        initial_scale=1.0 if by_channel else 0.0,
+        magnitude_l2=config.weight_scale_l2,
+        seed=[config.seed, index],
+        mixed_precision=config.mixed_precision,
+        name=coupling.name,
+        **options,
+    )

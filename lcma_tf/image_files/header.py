@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from lcma_tf.errors import UserError
+
 __all__ = ["ImageFileError", "ImageHeader"]
 
 
-class ImageFileError(ValueError):
+class ImageFileError(UserError, ValueError):
     """An image file that is not taken; the message goes on from the file's name: "must be ..."."""
 
 

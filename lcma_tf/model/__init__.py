@@ -6,13 +6,8 @@ them, once what defines them is imported: here, so that whoever has a `FlowModel
 
 from lcma_tf.model.bits_per_dim import BitsPerDim, NegativeLogLikelihood, nats_to_bits_per_dim
 from lcma_tf.model.density import ImageDensity
-from lcma_tf.model.flow_model import (
-    MODEL_FILE,
-    FlowModel,
-    ModelFileError,
-    load,
-    load_weights,
-)
+from lcma_tf.model.files import MODEL_FILE, ModelFileError, load, load_weights
+from lcma_tf.model.flow_model import FlowModel
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.model.recalibration import recalibrate

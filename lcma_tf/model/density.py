@@ -6,27 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Unpack
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from lcma_tf.bijectors import FlowLayer, ImageChain, PixelLogit, dequantize, quantize
-from lcma_tf.bijectors.shape_checks import ensure_event_shape
+from lcma_tf.bijectors import FlowLayer, PassOptions
 from lcma_tf.config import FlowConfig, check_temperature
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
-from lcma_tf.model.graph_checks import finite
-from lcma_tf.model.importance_bound import importance_weighted
+from lcma_tf.model.noise import SCORE
+from lcma_tf.model.passes import FlowPasses
 from lcma_tf.model.pixel_distribution import PixelDistribution
-from lcma_tf.model.row_by_row import row_by_row
-from lcma_tf.traced import traced
 
-__all__ = ["TRAIN", "ImageDensity"]
-
-tfd = tfp.distributions
-
-# Streams of random numbers: the same seed gives unrelated noise in each.
-SCORE, SAMPLE, TRAIN = 0, 1, 2
+__all__ = ["ImageDensity"]
 
 
 class ImageDensity:
@@ -34,50 +26,39 @@ class ImageDensity:
 
     Each is compiled once for any batch size and is a function of the current weights. Images are uint8
     `[N, H, W, C]` (or float32 0..255, where `config.real_valued`), latents float `[N, H, W, C]` in the
-    same coordinates, densities nats per image over pixels in [0, 256). A mixin: its owner calls
-    `set_flow`.
+    same coordinates, densities nats per image over pixels in [0, 256). A mixin: all of it asks the
+    `FlowPasses` that its owner makes.
+
+    Attributes:
+        passes: what is asked.
+        flow: the bijector from latents to what the pixel transform makes of images.
+        distribution: over pixels in [0, 256), events `[H, W, C]`.
     """
 
-    config: FlowConfig
+    passes: FlowPasses
     flow: FlowLayer
     distribution: PixelDistribution
-    density_dtype: str
-    batch_invariant: bool
 
-    def set_flow(
-        self, config: FlowConfig, flow: FlowLayer, dtype: str, batch_invariant: bool = False
-    ) -> None:
-        """Takes the flow to answer with.
+    def ask(self, passes: FlowPasses) -> None:
+        """Has all questions answered by `passes`."""
+        self.passes = passes
+        # Attributes of the owner: TensorFlow finds the variables of a checkpoint by them.
+        self.flow, self.distribution = passes.flow, passes.distribution
 
-        Args:
-            batch_invariant: scores, latents and samples are computed one row at a time (`row_by_row`);
-                `distribution` is not.
-        """
-        self.config = config
-        self.flow = flow
-        self.density_dtype = dtype
-        self.batch_invariant = batch_invariant
-        shape = config.image_shape
-        self._pixels = PixelLogit(config.alpha, config.pixel_transform, shape)
-        self._base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), shape)
-        self.distribution = PixelDistribution(
-            self._base, ImageChain([self._pixels, flow], shape, name="flow")
-        )
-        self._pixel_type = tf.float32 if config.real_valued else tf.uint8
-        images = tf.TensorSpec([None, *shape], self._pixel_type)
-        latents = tf.TensorSpec([None, *shape], dtype)
-        integer = tf.TensorSpec([], tf.int32)
+    @property
+    def config(self) -> FlowConfig:
+        """What the flow is."""
+        return self.passes.config
 
-        log_prob, bound = (
-            self.by_rows(f, (), dtype) for f in (self._log_prob, self._importance_weighted_bound)
-        )
-        self._log_prob_function = _compiled(log_prob, images, integer)
-        self._bound_function = _compiled(bound, images, integer, integer)
-        self._encode_function = _compiled(
-            self.by_rows(self._encode, shape, dtype), images, tf.TensorSpec(shape, dtype)
-        )
-        self._decode_function = _compiled(self.by_rows(self._decode, shape, tf.uint8), latents)
-        self._sample_function = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
+    @property
+    def density_dtype(self) -> str:
+        """Of densities and latents."""
+        return self.passes.dtype
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether scores, latents and samples are computed one row at a time."""
+        return self.passes.batch_invariant
 
     def log_prob(self, images, seed: int = 0, num_importance_samples: int = 1) -> tf.Tensor:
         """A lower bound of the log-probability of the 8-bit images, `[N]`, in nats.
@@ -102,8 +83,8 @@ class ImageDensity:
         if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
             return tf.zeros([0], self.density_dtype)
         if num_importance_samples == 1:
-            return self._log_prob_function(images, seed)
-        return self._bound_function(images, seed, num_importance_samples)
+            return self.passes.log_prob(images, seed)
+        return self.passes.bound(images, seed, num_importance_samples)
 
     def bits_per_dim(self, images, seed: int = 0, num_importance_samples: int = 1) -> tf.Tensor:
         """`-log_prob / (H W C log 2)`, `[N]`: bits/dim, lower is better. Arguments as `log_prob`."""
@@ -127,7 +108,7 @@ class ImageDensity:
         check_temperature(temperature)
         if n == 0:
             return tf.zeros([0, *self.config.image_shape], tf.uint8)
-        return self._sample_function(n, seed, temperature)
+        return self.passes.sample(n, seed, temperature)
 
     def encode(self, images, seed: int | None = None) -> tf.Tensor:
         """Images uint8 `[N, H, W, C]` to latents of the same shape.
@@ -138,8 +119,8 @@ class ImageDensity:
         if images.shape[0] == 0:
             return tf.zeros(images.shape, self.density_dtype)
         shape = self.config.image_shape
-        noise = tf.fill(shape, 0.5) if seed is None else self._noise(SCORE, seed, 0)
-        return self._encode_function(images, tf.cast(noise, self.density_dtype))
+        noise = tf.fill(shape, 0.5) if seed is None else self.passes.noise(SCORE, seed, 0)
+        return self.passes.encode(images, tf.cast(noise, self.density_dtype))
 
     def decode(self, latents) -> tf.Tensor:
         """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x.
@@ -148,7 +129,7 @@ class ImageDensity:
             ValueError: latents of another shape or not finite; inside a graph, and where finite latents
                 make no finite image, `tf.errors.InvalidArgumentError` when it runs.
         """
-        latents = self._of_event_shape("latents", tf.convert_to_tensor(latents))
+        latents = self.passes.of_event_shape("latents", tf.convert_to_tensor(latents))
         if latents.shape[0] == 0:
             return tf.zeros(latents.shape, tf.uint8)
         latents = tf.cast(latents, self.density_dtype)
@@ -156,7 +137,7 @@ class ImageDensity:
             bad = int(tf.reduce_sum(tf.cast(~tf.math.is_finite(latents), tf.int64)))
             if bad:
                 raise ValueError(f"`latents` must be finite; got {bad} values that are not.")
-        return self._decode_function(latents)
+        return self.passes.decode(latents)
 
     def interpolate(self, a, b, steps: int = 8) -> tf.Tensor:
         """Images on the straight line between two latents: uint8 `[N, steps, H, W, C]`.
@@ -176,83 +157,33 @@ class ImageDensity:
         weights = np.linspace(0.0, 1.0, steps).tolist()
         return tf.stack([self.decode((1 - w) * start + w * end) for w in weights], axis=1)
 
-    def log_prob_parts(self, images, noise, **kwargs) -> tf.Tensor:
+    def log_prob_parts(self, images, noise, **options: Unpack[PassOptions]) -> tf.Tensor:
         """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`.
 
         Args:
             images: `[N, H, W, C]`.
             noise: in [0, 1), broadcast to `images`.
-            **kwargs: `training`, `momentum`, `weight` as the bijectors take them.
+            **options: as the bijectors take them.
         """
-        return self._latents_and_parts(images, noise, **kwargs)[1]
+        return self.passes.latents_and_parts(images, noise, **options)[1]
 
     def latents_and_log_prob(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
         """Latents `[N, H, W, C]` and nats `[N]` of `images + noise` in one pass; `noise` in [0, 1)."""
-        latents, parts = self._latents_and_parts(images, noise)
+        latents, parts = self.passes.latents_and_parts(images, noise)
         return latents, tf.reduce_sum(parts, axis=-1)
 
     def scoring_noise(self, seed: int, num_importance_samples: int = 1) -> tf.Tensor:
         """The noise of `log_prob` under `seed`: `[num_importance_samples, H, W, C]`."""
         draws = range(num_importance_samples)
-        return tf.stack([self._noise(SCORE, seed, draw) for draw in draws])
+        return tf.stack([self.passes.noise(SCORE, seed, draw) for draw in draws])
 
     def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
         """`function` of a batch as this flow runs it: `row_by_row` if it is `batch_invariant`."""
-        return row_by_row(function, shape, dtype) if self.batch_invariant else function
+        return self.passes.by_rows(function, shape, dtype)
 
     def layer_terms(self, images, noise) -> list[tf.Tensor]:
         """The log-det terms of each flow layer apart, nats `[N, H, W, C]`, in inference mode."""
-        return self._latents_and_terms(images, noise)[1]
-
-    # How it is done: each of these is traced once.
-
-    def _latents_and_parts(self, images, noise, **kwargs):
-        latents, layers, pixels = self._latents_and_terms(images, noise, **kwargs)
-        log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
-        return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
-
-    def _latents_and_terms(self, images, noise, **kwargs):
-        # They would broadcast against the noise.
-        images = self._of_event_shape("images", tf.convert_to_tensor(images))
-        y = dequantize(images, noise, tf.as_dtype(self.density_dtype))
-        hidden, pixels = self._pixels.inverse_and_terms(y)
-        latents, layers = self.flow.inverse_and_layer_terms(hidden, **kwargs)
-        return latents, layers, pixels
-
-    def _log_prob(self, images, seed, draw=0):
-        noise = self._noise(SCORE, seed, draw)
-        return self.latents_and_log_prob(images, noise)[1]
-
-    def _importance_weighted_bound(self, images, seed, num_draws):
-        return importance_weighted(
-            lambda draw: self._log_prob(images, seed, draw),
-            tf.range(num_draws),
-            self.density_dtype,
-        )
-
-    def _sample(self, n, seed, temperature):
-        shape = self.config.image_shape
-        normal = tf.random.stateless_normal(
-            [n, *shape], _stream(SAMPLE, seed, 0), dtype=self.density_dtype, alg="philox"
-        )
-        return self._decode_function(temperature * tf.ensure_shape(normal, [None, *shape]))
-
-    def _encode(self, images, noise):
-        return self._latents_and_terms(images, noise)[0]
-
-    def _decode(self, latents):
-        # Cast to uint8, a NaN would be black.
-        latents = finite(latents, "`latents` must be finite.")
-        pixels = self.distribution.bijector.forward(latents)
-        pixels = finite(pixels, "`latents` must lead to finite images: a row of them does not.")
-        return quantize(pixels)
-
-    def _noise(self, stream, seed, index, rows: tuple = ()) -> tf.Tensor:
-        shape = [*rows, *self.config.image_shape]
-        noise = tf.random.stateless_uniform(
-            shape, _stream(stream, seed, index), dtype=self.density_dtype, alg="philox"
-        )
-        return tf.ensure_shape(noise, [None] * len(rows) + [*self.config.image_shape])
+        return self.passes.latents_and_terms(images, noise)[1]
 
     def _checked_images(self, images):
         images = tf.convert_to_tensor(images)
@@ -263,19 +194,4 @@ class ImageDensity:
                 f"`images` must be uint8 pixels 0..255{also} (noise is added by the model); "
                 f"got dtype {images.dtype.name}."
             )
-        return tf.cast(self._of_event_shape("images", images), self._pixel_type)
-
-    def _of_event_shape(self, name, tensor):
-        shape = self.config.image_shape
-        rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
-        return ensure_event_shape(tensor, shape, rule, rank=4)
-
-
-def _compiled(function, *signature):
-    return traced(function, input_signature=signature)
-
-
-def _stream(stream, seed, index):
-    """A stateless seed for draw `index` of one purpose under a user's seed."""
-    seed = tf.stack([tf.cast(seed, tf.int32), tf.constant(stream, tf.int32)])
-    return tf.random.experimental.stateless_fold_in(seed, tf.cast(index, tf.int32), alg="philox")
+        return tf.cast(self.passes.of_event_shape("images", images), self.passes.pixel_type)

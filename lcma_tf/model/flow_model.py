@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
-import os
-import zipfile
-from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.config import ConfigError, FlowConfig
+from lcma_tf.bijectors import PassOptions
+from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
-from lcma_tf.files.paths import expanded
-from lcma_tf.flows import build_flow
+from lcma_tf.flows import flow_builder
 from lcma_tf.model.bits_per_dim import BitsPerDim
-from lcma_tf.model.density import SCORE, TRAIN, ImageDensity
+from lcma_tf.model.density import ImageDensity
+from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
 from lcma_tf.model.frozen_flow import FrozenFlow
+from lcma_tf.model.noise import SCORE, TRAIN
+from lcma_tf.model.passes import FlowPasses
 from lcma_tf.model.recalibration import (
     batches_again,
     moments_step,
@@ -28,9 +26,8 @@ from lcma_tf.model.recalibration import (
 )
 from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
-__all__ = ["MODEL_FILE", "FlowModel", "ModelFileError", "load", "load_weights"]
+__all__ = ["FlowModel"]
 
-MODEL_FILE = "model.keras"
 _NO_SAVED_MODEL = (
     "A flow must be exported by `export.export_saved_model` (`lcma-export`), which makes a SavedModel "
     "with the signatures that are served; got a `FlowModel`, whose layers a SavedModel cannot run."
@@ -74,15 +71,14 @@ class FlowModel(ImageDensity, keras.Model):
         name: str = "flow_model",
         rematerialize: bool = False,
     ):
-        dtype = dtype or "float32"
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"`dtype` must be 'float32' or 'float64'; got {dtype!r}.")
-        _check_mixed_precision(config.mixed_precision, dtype)
+        dtype = checked_dtype(dtype, config.mixed_precision)
         super().__init__(name=name, dtype=dtype)
         self.factorization = factorization or Factorization("none", config.image_shape)
-        flow = build_flow(config, self.factorization, dtype, rematerialize=rematerialize)
-        self.networks = flow.networks
-        self.set_flow(config, flow.bijector, dtype)
+        builder = flow_builder(config, self.factorization)
+        networks = builder.make_networks(dtype, rematerialize)
+        self._network_names = tuple(networks)
+        self.networks = list(networks.values())  # Keras saves them by their places in this list.
+        self.ask(FlowPasses(config, builder.make_bijector(networks), dtype))
         layers = [f"layer_{layer}" for layer in range(1, config.num_scales + 1)]
         self.part_names = ("latent", *layers, "pixel")
         self.breakdown = BitsPerDim(self.part_names, config.num_dimensions)
@@ -112,9 +108,15 @@ class FlowModel(ImageDensity, keras.Model):
             batch_invariant: one image at a time, so that a score has the same bits in every batch.
         """
         dtype = self.compute_dtype
-        _check_mixed_precision(mixed_precision, dtype)
+        check_mixed_precision(mixed_precision, dtype)
+        networks = dict(zip(self._network_names, self.networks, strict=True))
         return FrozenFlow(
-            self.config, self.factorization, dtype, self.networks, mixed_precision, batch_invariant
+            self.config,
+            self.factorization,
+            dtype,
+            networks,
+            mixed_precision=mixed_precision,
+            batch_invariant=batch_invariant,
         )
 
     # What Keras calls.
@@ -125,7 +127,7 @@ class FlowModel(ImageDensity, keras.Model):
         Keras makes them of its `floatx`, which does not add up with the model's own terms, and of which
         the 16-bit ones end below the nats of an image.
         """
-        with _floatx(self.compute_dtype):
+        with floatx(self.compute_dtype):
             super().compile(*args, **kwargs)
 
     def compile_from_config(self, config):
@@ -166,11 +168,11 @@ class FlowModel(ImageDensity, keras.Model):
         in `fit`. Otherwise the noise is that of seed 0, the same for every image.
         """
         images = self._checked_images(images)
-        noise = self._training_noise(images) if training else self._noise(SCORE, 0, 0)
+        noise = self._training_noise(images) if training else self.passes.noise(SCORE, 0, 0)
         if num_replicas() == 1:
             return self.log_prob_parts(images, noise, training=training)
         num_rows = tf.shape(images)[0]
-        options = {}
+        options: PassOptions = {}
         if training:
             noise = at_least_one_row(noise)
             options = {"training": True, "weight": tf.cast(num_rows > 0, self.compute_dtype)}
@@ -235,81 +237,5 @@ class FlowModel(ImageDensity, keras.Model):
         calls.assign(step + 1)
         num_rows = tf.shape(images)[0]
         all_rows, first = replica_rows(num_rows)
-        noise = self._noise(TRAIN, self.config.seed, step, rows=(all_rows,))
+        noise = self.passes.noise(TRAIN, self.config.seed, step, rows=(all_rows,))
         return noise[first : first + num_rows]
-
-
-@contextlib.contextmanager
-def _floatx(dtype: str):
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-
-
-def _check_mixed_precision(mixed_precision: bool, dtype: str) -> None:
-    if mixed_precision and dtype != "float32":
-        raise ConfigError(
-            f"`mixed_precision` must be False for a flow of another dtype than float32; got {dtype}."
-        )
-
-
-class ModelFileError(ValueError):
-    """A `.keras` file that is there, but damaged or of something else; the message names it."""
-
-
-def load(workdir: str | os.PathLike[str]) -> FlowModel:
-    """Loads the flow that a finished run left in `workdir`; a `.keras` file works too.
-
-    Args:
-        workdir: `~` is expanded.
-
-    Raises:
-        FileNotFoundError: there is none, or one that was cut short.
-        ModelFileError: it is damaged, or holds no flow.
-    """
-    path = expanded(os.fspath(workdir))
-    if os.path.isdir(path) or not path.endswith(".keras"):
-        path = os.path.join(path, MODEL_FILE)
-    if not zipfile.is_zipfile(path):
-        raise FileNotFoundError(
-            f"`workdir` must hold a finished run, with a whole {MODEL_FILE} in it; "
-            f"got {os.fspath(workdir)!r}."
-        )
-    with _reading(path):
-        model: Any = keras.models.load_model(path, compile=False)
-        if not isinstance(model, FlowModel):
-            raise ModelFileError(_told(path, f"it holds a {type(model).__name__}"))
-    return model
-
-
-def load_weights(model: FlowModel, path: str | os.PathLike[str]) -> None:
-    """Sets the weights of `model` to those in a `.keras` file of such a flow.
-
-    Raises:
-        ModelFileError: it is damaged, or of another flow.
-    """
-    with _reading(os.fspath(path)):
-        model.load_weights(path)
-
-
-@contextlib.contextmanager
-def _reading(path: str) -> Iterator[None]:
-    """Reads a `.keras` file by its checksums first: Keras does not get to the end of every part."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ModelFileError(_told(path, f"its part {damaged} is damaged"))
-        yield
-    except (ModelFileError, MemoryError):
-        raise
-    # zipfile, zlib, json, h5py and Keras have no error in common.
-    except Exception as error:
-        raise ModelFileError(_told(path, f"{type(error).__name__}: {error}")) from error
-
-
-def _told(path: str, what: str) -> str:
-    return f"The model {path!r} must be a whole file of a trained flow; {what}."

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
-from lcma_tf.flows import build_flow
+from lcma_tf.flows import flow_builder
 from lcma_tf.model.density import ImageDensity
-from lcma_tf.networks import freeze
+from lcma_tf.model.passes import FlowPasses
 
 __all__ = ["FrozenFlow"]
 
@@ -25,7 +25,7 @@ class FrozenFlow(tf.Module, ImageDensity):
 
     Args:
         config, factorization, dtype: of the flow.
-        networks: the model's, in the order of its builder.
+        networks: the model's, by the names that its builder gave them.
         mixed_precision: convolutions and feature maps inside the conditioners in bfloat16. For speed on
             hardware made for it: a score moves in its third digit, and `decode(encode(x))` is x only
             nearly, as a rounding of float32 on the way back can tip one of bfloat16.
@@ -39,11 +39,12 @@ class FrozenFlow(tf.Module, ImageDensity):
         config: FlowConfig,
         factorization: Factorization,
         dtype: str,
-        networks: Sequence[Any],
+        networks: Mapping[str, Any],
+        *,
         mixed_precision: bool = False,
         batch_invariant: bool = False,
     ):
         super().__init__(name="frozen_flow")
-        self.networks = [freeze(network, mixed_precision) for network in networks]
-        flow = build_flow(config, factorization, dtype, self.networks)
-        self.set_flow(config, flow.bijector, dtype, batch_invariant)
+        self.networks = {name: net.frozen(mixed_precision) for name, net in networks.items()}
+        bijector = flow_builder(config, factorization).make_bijector(self.networks)
+        self.ask(FlowPasses(config, bijector, dtype, batch_invariant))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.data import training_batches
+from lcma_tf.model.noise import MOMENTS, stateless_seed
 from lcma_tf.traced import traced
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def recalibrate(
 
 def noise_of(model: FlowModel, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:
     """Dequantization noise `[num_rows, H, W, C]` of batch `index` under `seed`."""
-    stream = tf.random.experimental.stateless_fold_in(tf.stack([seed, 3]), index)
+    stream = stateless_seed(MOMENTS, seed, index)
     shape = [num_rows, *model.config.image_shape]
     return tf.random.stateless_uniform(shape, stream, dtype=model.compute_dtype)
 

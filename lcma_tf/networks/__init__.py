@@ -1,7 +1,7 @@
 """The Keras layers that a `FlowModel` owns: conditioners and moving moments."""
 
 from lcma_tf.networks.conditioner import ResidualConditioner
-from lcma_tf.networks.folding import FrozenConditioner, freeze
+from lcma_tf.networks.folding import FrozenConditioner
 from lcma_tf.networks.moving_moments import FrozenMoments, MovingMoments
 from lcma_tf.networks.normalization import EPSILON
 
@@ -11,5 +11,4 @@ __all__ = [
     "FrozenMoments",
     "MovingMoments",
     "ResidualConditioner",
-    "freeze",
 ]

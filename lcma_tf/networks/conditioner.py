@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.networks.folding import FrozenConditioner
 from lcma_tf.networks.rematerialization import rematerialized
 from lcma_tf.networks.residual_pass import BatchNorms, MovingNorms, ResidualWeights, residual_pass
 
@@ -134,6 +135,10 @@ class ResidualConditioner(keras.layers.Layer):
         output, moments = run(self._training_pass, inputs)
         self._move(moments, momentum)
         return self._shift_and_log_scale(output)
+
+    def frozen(self, mixed_precision: bool = False) -> FrozenConditioner:
+        """The same function in inference mode, with the weights of now, folded."""
+        return FrozenConditioner(self, mixed_precision)
 
     def _training_pass(self, kept, *inputs):
         """A function of its arguments alone, as it may run again in the backward pass."""

@@ -8,14 +8,17 @@ rounding (1e-5 of a score; tested).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.networks.conditioner import ResidualConditioner
-from lcma_tf.networks.moving_moments import FrozenMoments, MovingMoments
 from lcma_tf.networks.normalization import EPSILON, scale_and_shift
 
-__all__ = ["FrozenConditioner", "freeze"]
+if TYPE_CHECKING:
+    from lcma_tf.networks.conditioner import ResidualConditioner
+
+__all__ = ["FrozenConditioner"]
 
 
 class FrozenConditioner(tf.Module):
@@ -82,7 +85,7 @@ class FrozenConditioner(tf.Module):
         self._output_bias = constant(get(conditioner.output_bias))
         self._scale = constant(get(conditioner.scale))
 
-    def __call__(self, kept, training=False, **kwargs):
+    def __call__(self, kept, training=False, momentum=0.9, weight=None):
         if training:
             raise ValueError(f"{self.name}: a frozen conditioner has no training mode.")
         x = kept * self._input_scale + self._input_shift
@@ -99,15 +102,6 @@ class FrozenConditioner(tf.Module):
         output = tf.nn.bias_add(output, self._output_bias)
         shift, raw = tf.split(output, 2, axis=-1)
         return shift, self._scale * tf.tanh(raw)
-
-
-def freeze(
-    network: ResidualConditioner | MovingMoments, mixed_precision: bool = False
-) -> FrozenConditioner | FrozenMoments:
-    """The inference form of a flow's network, with the weights it has now."""
-    if isinstance(network, MovingMoments):
-        return FrozenMoments(network)
-    return FrozenConditioner(network, mixed_precision)
 
 
 def _float64(weight):

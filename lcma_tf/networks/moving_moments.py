@@ -38,6 +38,10 @@ class MovingMoments(keras.layers.Layer):
         """Mean and variance as a bijector holds them."""
         return self.moving_mean.value, self.moving_variance.value
 
+    def frozen(self, mixed_precision: bool = False) -> FrozenMoments:
+        """A copy of the moments of now; they are of the type of the density whatever is inside."""
+        return FrozenMoments(self)
+
     def get_config(self):
         return {**super().get_config(), "channels": self.channels}
 

@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from lcma_tf.choices import RULES
 from lcma_tf.config import MAX_SEED, FlowConfig, TrainConfig, require
-from lcma_tf.factorization import SPLIT_RULES, needs_contributions
+from lcma_tf.factorization import needs_contributions
 
-__all__ = ["COMPARED_RULES", "Arm", "StudyConfig", "run_configs"]
+__all__ = ["Arm", "StudyConfig", "compared_rules", "run_configs"]
 
-COMPARED_RULES = tuple(rule for rule in SPLIT_RULES if rule != "none")  # Those that split.
+
+def compared_rules() -> tuple[str, ...]:
+    """The split rules that split, as the table is now."""
+    return tuple(rule for rule in RULES if RULES[rule].decide is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +60,9 @@ class StudyConfig:
             object.__setattr__(self, name, values)
             require(len(values) > 0, name, "at least one", values)
             require(len(set(values)) == len(values), name, "given once each", list(values))
-        allowed = ", ".join(COMPARED_RULES)
+        allowed = compared_rules()
         for rule in self.split_rules:
-            require(rule in COMPARED_RULES, "split_rules", f"of {allowed}", rule)
+            require(rule in allowed, "split_rules", f"of {', '.join(allowed)}", rule)
         for seed in self.seeds:
             is_int = isinstance(seed, int) and not isinstance(seed, bool)
             in_range = is_int and 0 <= seed <= MAX_SEED

@@ -50,7 +50,7 @@ class StudyFolder(Workdir):
         return there
 
     def run(self, arm: Arm, seed: int) -> Workdir:
-        """The workdir of one run, as `run_experiment` takes it."""
+        """The workdir of one run, as `lcma_tf.experiment.run.Run` takes it."""
         return Workdir(self.path / f"seed_{seed}" / str(arm))
 
     def pretraining(self, seed: int) -> Workdir:

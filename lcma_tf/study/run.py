@@ -15,6 +15,7 @@ from lcma_tf import data as data_lib
 from lcma_tf.config import FlowConfig, TrainConfig, require
 from lcma_tf.data import ImageData
 from lcma_tf.distribute.strategy import Runtime
+from lcma_tf.errors import UserError
 from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import FactorizationError
@@ -31,7 +32,7 @@ __all__ = ["Study", "StudyError"]
 Comparison = tuple[Arm, int]  # An arm and a seed.
 
 
-class StudyError(ArithmeticError):
+class StudyError(UserError, ArithmeticError):
     """Some runs of a study ended without a result; the others are kept."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lcma_tf.errors import UserError
 from lcma_tf.say import say
 from lcma_tf.training.whole_weights import DamagedWeightsError, load_weights, save_weights
 
@@ -19,7 +20,7 @@ __all__ = ["BackupError", "Resume", "optimizer_step"]
 _MISSING = "it is missing"
 
 
-class BackupError(RuntimeError):
+class BackupError(UserError, RuntimeError):
     """A run cannot go on from what it has saved; everything is left as it was."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from lcma_tf.errors import UserError
 from lcma_tf.training.backup import optimizer_step
 
 __all__ = ["NonFiniteError", "StopAtNonFinite"]
@@ -19,7 +20,7 @@ _ADVICE = (
 )
 
 
-class NonFiniteError(ArithmeticError):
+class NonFiniteError(UserError, ArithmeticError):
     """A number was not finite; the message says where in the flow, at which step, and what to try."""
 
 

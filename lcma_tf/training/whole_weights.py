@@ -18,6 +18,7 @@ import warnings
 
 import keras
 
+from lcma_tf.errors import UserError
 from lcma_tf.files.saving import write_whole
 
 __all__ = ["DamagedWeightsError", "load_weights", "read_weights", "save_weights"]
@@ -28,7 +29,7 @@ _OURS = _HEAD.partition("{")[0].encode()
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-class DamagedWeightsError(ValueError):
+class DamagedWeightsError(UserError, ValueError):
     """A file of weights is not what was written, or not of this model."""
 
 

@@ -181,7 +181,7 @@ def test_the_pytorch_peer_is_the_same_function():
                 buffer.copy_(torch.tensor(value.numpy()[half])[None, :, None, None])
 
         images = rng.integers(0, 256, (3, *config.image_shape), dtype=np.uint8)
-        noise = ours._noise(0, 0, 0).numpy()
+        noise = ours.scoring_noise(0)[0].numpy()
         actual = theirs.log_prob(
             torch.tensor(images).permute(0, 3, 1, 2), torch.tensor(noise).permute(2, 0, 1)[None]
         )

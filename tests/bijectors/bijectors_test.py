@@ -1,5 +1,7 @@
 """Every bijector inverts, states its log-det and its terms, in any batch shape, eager or not."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -98,6 +100,22 @@ def test_another_event_shape_is_refused(case):
             bijector.inverse(value)
         with pytest.raises(ValueError):
             bijector.forward(value)
+
+
+@every_case
+def test_a_misspelt_option_is_refused(case):
+    bijector = case.make("float32")
+    x, y = latents(case, [2], "float32"), data(case, [2], "float32")
+    calls = {
+        bijector.forward: x,
+        bijector.inverse: y,
+        bijector.forward_and_terms: x,
+        bijector.inverse_and_terms: y,
+        functools.partial(bijector.inverse_log_det_jacobian, event_ndims=3): y,
+    }
+    for call, value in calls.items():
+        with pytest.raises(TypeError, match="of training, momentum, weight; got trainig"):
+            call(value, trainig=True)
 
 
 class WrongInverse(bijectors.ImageBijector):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lcma_tf import data
+from lcma_tf.choices import RESAMPLERS
 from lcma_tf.data.padding import padded, without_padding
-from lcma_tf.data.resample import RESAMPLERS
 
 RNG = np.random.default_rng(0)
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lcma_tf import config, data
-from lcma_tf.data import resample
+from lcma_tf.data import loading, resample
 
 RNG = np.random.default_rng(0)
 
@@ -25,7 +25,7 @@ def save(path, array):
 
 
 def test_flags_and_loaders_know_the_same_resamplers():
-    assert tuple(resample.RESAMPLERS) == config.RESAMPLERS
+    assert config.options(config.TrainConfig)["resampler"].choices is loading.RESAMPLERS
     assert config.TrainConfig().resampler == resample.DEFAULT_RESAMPLER
 
 

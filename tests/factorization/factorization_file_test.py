@@ -111,7 +111,7 @@ HALF_OF_NEXT = np.arange(48).reshape(4, 2, 6) % 2 == 0
     ("changes", "message"),
     [
         ({"format_version": 2}, "format_version 1; got 2"),
-        ({"rule": "best"}, "one of lcma, .*; got 'best'"),
+        ({"rule": ""}, "`rule` must be a name; got ''"),
         ({"rule": "none"}, "'none' has no masks; got 2"),
         ({"mask_1": np.ones(SHAPE, bool)}, "mask_1 must .* half True; got .* 96 of 96 True"),
         ({"mask_2": ~HALF_OF_NEXT & HALF_OF_NEXT}, "mask_2 must .* half True; got .* 0 of 48"),

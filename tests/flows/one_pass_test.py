@@ -44,13 +44,13 @@ def batch(dtype=tf.float32):
 
 
 def test_public_scores(model, one_pass):
-    assert count_ops(model._log_prob_function.get_concrete_function()) == one_pass
+    assert count_ops(model.passes.log_prob.get_concrete_function()) == one_pass
     # The bound's loop holds the body once.
-    assert count_ops(model._bound_function.get_concrete_function()) == one_pass
+    assert count_ops(model.passes.bound.get_concrete_function()) == one_pass
 
 
 def test_public_samples_and_codes(model, one_pass):
-    for function in (model._sample_function, model._encode_function, model._decode_function):
+    for function in (model.passes.sample, model.passes.encode, model.passes.decode):
         assert count_ops(function.get_concrete_function()) == one_pass
 
 

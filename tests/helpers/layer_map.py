@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from source_imports import PACKAGES, file_of, read_imports
+
 # What a comprehension over test files calls each of them, and what it gives them to run.
 NAME_OF_EACH, SRCS_OF_EACH = "file.split('/')[-1].removesuffix('.py')", "[file]"
-PACKAGES = ("lcma_tf", "export", "benchmarks", "tests")
 RULES = ("py_library", "py_binary", "py_test")
 
 
@@ -27,15 +28,6 @@ class Target:
     srcs: tuple[str, ...]
     deps: tuple[str, ...]
     size: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Import:
-    """One imported module, in dotted form; `lazy`: inside a function or for type checkers only."""
-
-    module: str
-    line: int
-    lazy: bool
 
 
 def source_files(root: Path) -> list[str]:
@@ -119,60 +111,6 @@ def _found(patterns: list[str], root: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
-def read_imports(root: Path, file: str) -> list[Import]:
-    """Every import of a file, also inside functions and by `importlib.import_module("...")`.
-
-    A package's `__init__.py` may name what it re-exports lazily in a table: there a string that is
-    the name of a module (`"lcma_tf.model"`, `".model"` or `"model"`) counts as an import of it,
-    unless it is a key.
-    """
-    package = file.removesuffix(".py").split("/")[:-1]
-    found: list[Import] = []
-
-    def visit(node: ast.AST, lazy: bool) -> None:
-        if isinstance(node, ast.Import):
-            found.extend(Import(alias.name, node.lineno, lazy) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *filter(None, [node.module])])
-            modules = (f"{base}.{alias.name}" for alias in node.names)
-            found.extend(Import(module, node.lineno, lazy) for module in modules)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            constant = node.args[0] if node.args else None
-            if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
-                found.append(Import(constant.value, node.lineno, lazy))
-        elif isinstance(node, ast.Constant) and file.endswith("/__init__.py"):
-            relative = str(node.value).removeprefix(".".join(package)).removeprefix(".")
-            module = ".".join([*package, relative])
-            path = root / module.replace(".", "/")
-            if relative and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()):
-                found.append(Import(module, node.lineno, True))
-        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        lazy = lazy or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-        # The keys of a table are what its names are called, which a module may be too.
-        children = node.values if isinstance(node, ast.Dict) else ast.iter_child_nodes(node)
-        for child in children:
-            visit(child, lazy)
-
-    visit(ast.parse((root / file).read_text()), lazy=False)
-    return found
-
-
-def file_of(root: Path, module: str) -> str | None:
-    """The source file that an import of `module` (or of a name in it) reads; None: not ours."""
-    parts = module.split(".")
-    if parts[0] not in PACKAGES:
-        # Helpers beside the tests are imported by their bare names.
-        helper = f"tests/helpers/{parts[0]}.py"
-        return helper if (root / helper).is_file() else None
-    while parts:
-        for candidate in ("/".join(parts) + ".py", "/".join([*parts, "__init__.py"])):
-            if (root / candidate).is_file():
-                return candidate
-        parts.pop()
-    return None
-
-
 def problems(root: Path) -> list[str]:
     """Sentences that say where BUILD and the sources differ; empty: they agree."""
     targets = read_targets(root)
@@ -248,8 +186,3 @@ def _arrows(root: Path, targets: dict[str, Target]) -> Iterator[str]:
         for dep in target.deps if target.rule != "py_test" else ():
             if dep in targets and dep not in used:
                 yield f"Target {target.name} declares the dep {dep}, but no file of it imports it."
-
-
-def is_within(module: str, packages: tuple[str, ...]) -> bool:
-    """Whether an import of `module` loads one of `packages`, itself or a part of it."""
-    return any(module == name or module.startswith(name + ".") for name in packages)

@@ -87,7 +87,7 @@ def test_uniform_pixels_have_eight_bits(alpha):
     """
     model = identity_flow(alpha=alpha)
     distribution = tfp.distributions.Logistic(tf.zeros([], tf.float64), tf.ones([], tf.float64))
-    model._base = tfp.distributions.Sample(distribution, SHAPE)
+    model.passes._base = tfp.distributions.Sample(distribution, SHAPE)
     images = random_images(4, SHAPE)
     images[0], images[1] = 0, 255
     for num_draws in (1, 4):

@@ -52,9 +52,9 @@ def test_it_tracks_its_own_variables_only():
 
 def test_a_pass_is_convolutions_without_what_weights_alone_decide():
     model = tiny_flow(num_residual_blocks=2)
-    graph = model.frozen()._log_prob_function.get_concrete_function()
+    graph = model.frozen().passes.log_prob.get_concrete_function()
     assert count_ops(graph) == num_convolutions(model.config)
-    live = model._log_prob_function.get_concrete_function()
+    live = model.passes.log_prob.get_concrete_function()
     # Rsqrt is in every weight normalization and batch norm, Unpack in every stack of kernels.
     for op in ("Rsqrt", "Unpack"):
         assert count_ops(graph, op) < count_ops(live, op)

@@ -70,7 +70,7 @@ def narrow(flows):
 
 
 def test_inference_convolves_in_bfloat16_where_asked_for(narrow):
-    graph = narrow._log_prob_function.get_concrete_function()
+    graph = narrow.passes.log_prob.get_concrete_function()
     assert_convolutions_are_bfloat16(graph, narrow.config)
 
 

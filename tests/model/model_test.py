@@ -166,3 +166,9 @@ def test_one_scale():
     assert model.log_prob(images).shape == (3,)
     np.testing.assert_array_equal(model.decode(model.encode(images)), images)
     assert model.part_names == ("latent", "layer_1", "pixel")
+
+
+def test_a_misspelt_option_of_a_pass_is_refused(model, images):
+    for owner in (model, model.frozen()):
+        with pytest.raises(TypeError, match="of training, momentum, weight; got momentun"):
+            owner.log_prob_parts(images, 0.5, momentun=0.5)

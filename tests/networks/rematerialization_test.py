@@ -87,7 +87,7 @@ def test_a_step_has_one_forward_pass_more_and_no_more_backward_ones():
 
 def test_inference_has_one_pass():
     model = tiny_flow(rematerialize=True)
-    graph = model._log_prob_function.get_concrete_function()
+    graph = model.passes.log_prob.get_concrete_function()
     assert count_ops(graph) == num_convolutions(model.config)
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lcma_tf.choices import RESAMPLERS
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
-from lcma_tf.data.resample import DEFAULT_RESAMPLER, RESAMPLERS
+from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources import local_files
 from lcma_tf.data.sources.tfds import JPEG_METHOD, find_builder
 from lcma_tf.data.sources.tfds_arrays import prepare, read_splits
@@ -51,7 +52,7 @@ def load_celeb_a(
         data_dir: folder of `img_align_celeba.zip` (or that folder) and `list_eval_partition.txt`,
             or TFDS' data folder.
         image_size: height and width in pixels; None is 64.
-        resampler: a name of `RESAMPLERS`.
+        resampler: a name of `lcma_tf.choices.RESAMPLERS`.
 
     Raises:
         DataError: one of the two files is missing, torn or not the official one, or neither is
@@ -60,13 +61,14 @@ def load_celeb_a(
     name = "celeb_a" + argument
     if argument:
         raise DataError(f"{name}: must be celeb_a; it has no configurations")
-    size = image_size or _SIZE
+    size, resample = image_size or _SIZE, RESAMPLERS[resampler]
 
     def face(image: np.ndarray) -> np.ndarray:
-        return RESAMPLERS[resampler](image[_FACE], size)
+        return resample(image[_FACE], size)
 
+    is_8_bit = face(np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)).dtype == np.uint8
     recipe = f"rows 40-187 and columns 15-162 to {size}x{size} by the resampler '{resampler}'"
-    recipe += f" ({'real-valued' if resampler == 'program' else '8-bit'} pixels)."
+    recipe += f" ({'8-bit' if is_8_bit else 'real-valued'} pixels)."
     advice = local_files.advice(f"{_ARCHIVE[0]} and {_PARTITION[0]}", _PAGE, data_dir)
     pictures = local_files.find(data_dir, *_FOLDER, *_ARCHIVE)
     partition = local_files.find(data_dir, *_PARTITION)

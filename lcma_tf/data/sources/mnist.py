@@ -8,6 +8,7 @@ last 5,000 training images. No crop, no flips. 28 halves twice only: pad to 32 f
 The same images come from TFDS in another order, so that the validation images differ.
 """
 
+import functools
 import gzip
 import math
 from pathlib import Path
@@ -72,6 +73,10 @@ def load_idx(
         f"{name} from its idx files: 60,000 training and 10,000 test images, pixel sums checked."
     )
     return resized(with_all_splits(name, arrays, source), image_size)
+
+
+load_mnist = functools.partial(load_idx, "mnist")
+load_fashion_mnist = functools.partial(load_idx, "fashion_mnist")
 
 
 def _find(kind: str, file: str, data_dir: str | None) -> Path | None:

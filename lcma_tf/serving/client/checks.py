@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lcma_tf.errors import UserError
+
 __all__ = [
     "MAX_BATCH_SIZE",
     "MAX_TEMPERATURE",
@@ -27,7 +29,7 @@ MAX_TEMPERATURE = 2.0
 _INT32 = np.iinfo(np.int32)
 
 
-class RequestError(ValueError):
+class RequestError(UserError, ValueError):
     """A request that the server would have to refuse; nothing was sent."""
 
 

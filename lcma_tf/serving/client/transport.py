@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lcma_tf.errors import UserError
+
 __all__ = ["OUTPUTS", "ServingError", "Transport"]
 
 # The outputs of each signature, with their dtypes: JSON does not carry them.
@@ -21,7 +23,7 @@ OUTPUTS: dict[str, dict[str, np.dtype]] = {
 }
 
 
-class ServingError(RuntimeError):
+class ServingError(UserError, RuntimeError):
     """A server's refusal, or its silence.
 
     Args:

@@ -11,6 +11,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
+from lcma_tf.errors import UserError
+
 __all__ = ["MAX_CONSTANT_BYTES", "GraphError", "check_graph", "graph_problems"]
 
 # Weights are variables, stored once; as constants each signature would hold a copy of them.
@@ -40,7 +42,7 @@ _STATEFUL = {
 }
 
 
-class GraphError(ValueError):
+class GraphError(UserError, ValueError):
     """A saved graph that a stock model server would not run."""
 
 

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from lcma_tf.errors import UserError
+
 __all__ = ["NewVersion", "PublishError", "check_export_dir", "new_version", "versions"]
 
 # What the server takes for a version: the whole name parses as an integer, whatever lies behind it.
@@ -19,7 +21,7 @@ _VERSION = re.compile(r"[+-]?[0-9]+")
 _TEMPORARY = ".incoming-"
 
 
-class PublishError(ValueError):
+class PublishError(UserError, ValueError):
     """A place where nothing can be published."""
 
 

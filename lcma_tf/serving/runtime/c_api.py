@@ -14,13 +14,15 @@ import importlib.util
 import pathlib
 from collections.abc import Iterator
 
+from lcma_tf.errors import UserError
+
 __all__ = ["LoaderError", "Output", "library", "status"]
 
 # The framework first: the other one needs it, and then finds it loaded.
 _LIBRARIES = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
 
 
-class LoaderError(RuntimeError):
+class LoaderError(UserError, RuntimeError):
     """What TensorFlow refused, in one sentence; or there is no TensorFlow."""
 
 

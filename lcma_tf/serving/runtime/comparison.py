@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lcma_tf.errors import UserError
+
 __all__ = ["VerificationError", "check_equal", "check_finite"]
 
 # The same weights in other kernels (fused, or in another order) differ by rounding alone. Measured on
@@ -15,7 +17,7 @@ _MAX_LEVELS = 1
 _MAX_SHARE_OF_PIXELS = 0.01
 
 
-class VerificationError(ValueError):
+class VerificationError(UserError, ValueError):
     """What was published does not load, does not run, or says something else than the model."""
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from lcma_tf.errors import UserError
 from lcma_tf.serving.runtime.meta_graph import (
     SERVED,
     Signature,
@@ -41,7 +42,7 @@ class Code(enum.IntEnum):
     FAILED_PRECONDITION = 9
 
 
-class CppSessionError(RuntimeError):
+class CppSessionError(UserError, RuntimeError):
     """What TensorFlow refused, or would refuse.
 
     Args:

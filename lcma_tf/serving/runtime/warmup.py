@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from lcma_tf.errors import UserError
 from lcma_tf.serving.runtime.messages import PredictionLog
 
 __all__ = ["WARMUP_FILE", "WarmupError", "WarmupRequest", "read_warmup", "write_warmup"]
@@ -28,7 +29,7 @@ _RECORD_OVERHEAD = 16
 _DEFAULT_SIGNATURE = "serving_default"
 
 
-class WarmupError(ValueError):
+class WarmupError(UserError, ValueError):
     """Requests that cannot be written, or a file that a server would not load."""
 
 

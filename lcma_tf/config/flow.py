@@ -1,0 +1,123 @@
+"""What a flow is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+
+from lcma_tf.choices import FLOWS, PIXEL_TRANSFORMS
+from lcma_tf.config.checks import (
+    is_finite,
+    require,
+    require_bools,
+    require_ints,
+    require_seed,
+    set_shape,
+)
+from lcma_tf.config.options import OptionConfig, option
+
+__all__ = ["FlowConfig"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowConfig(OptionConfig):
+    """What a flow is: enough, with a `Factorization`, to build it.
+
+    The defaults are the CIFAR-10 architecture of the paper, with two choices of our own that the
+    README's table explains: `pixel_transform` and `batch_norm_moments`.
+
+    Args:
+        image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
+        flow: the kind of flow, a name of `lcma_tf.choices.FLOWS`.
+        num_scales: number of flow layers K, the last included; K - 1 splits.
+        base_dim: width of the first level's conditioners; doubled at each level, and again in the
+            channel couplings (Dinh et al. 2016).
+        num_residual_blocks: of every conditioner.
+        alpha: logit bound of the pixel transform, in (0, 0.5).
+        pixel_transform: `two_sided`, `logit(alpha + (1 - 2 alpha) y / 256)`, or `one_sided`,
+            `logit(alpha + (1 - alpha) y / 256)`, or another of `lcma_tf.choices.PIXEL_TRANSFORMS`.
+        batch_norm_moments: moments of the in-flow batch norm over the `changed` half, or over `all`
+            positions with zeros at the unchanged ones, as the RealNVP program does.
+        weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
+            checkerboard couplings' scales, added to nats per image.
+        mixed_precision: training computes convolutions and feature maps inside the conditioners in
+            bfloat16, with float32 weights; densities, shifts and scales stay float32. Scores, samples
+            and latents are float32 throughout: `decode(encode(x))` is x.
+        real_valued: pixels are real numbers in [0, 255], as a resampler makes them, instead of uint8.
+            Scores are then log-densities of x + u, which bound no log-probability of 8-bit images.
+        original_shape: `(h, w, C)` of the picture inside images that were padded with zeros: bits/dim
+            are those of its dimensions; None = the whole image.
+        seed: initial weights and training noise.
+
+    Raises:
+        ConfigError: a field breaks its rule.
+    """
+
+    image_shape: tuple[int, ...] = (32, 32, 3)
+    flow: str = option("realnvp", "kind of flow", FLOWS)
+    num_scales: int = option(2, "number of flow layers K, the last included; K - 1 splits")
+    base_dim: int = option(64, "width of the first level's conditioners, doubled at each level")
+    num_residual_blocks: int = option(8, "residual blocks of every conditioner")
+    alpha: float = option(0.05, "logit bound of the pixel transform")
+    pixel_transform: str = option(
+        "two_sided",
+        "keep pixels away from both ends of the logit or from one",
+        PIXEL_TRANSFORMS,
+    )
+    batch_norm_moments: str = option(
+        "changed",
+        "in-flow batch norm over the changed half or over all positions",
+        ("changed", "all"),
+    )
+    weight_scale_l2: float = option(
+        5e-5, "L2 coefficient on the weight-norm magnitudes, in nats per image"
+    )
+    mixed_precision: bool = option(
+        False, "train with bfloat16 inside the conditioners; all else stays float32"
+    )
+    real_valued: bool = False
+    original_shape: tuple[int, ...] | None = None
+    seed: int = option(0, "initial weights and training noise")
+
+    def __post_init__(self):
+        set_shape(self, "image_shape")
+        if self.original_shape is not None:
+            set_shape(self, "original_shape")
+            inside = all(map(operator.le, self.original_shape, self.image_shape))
+            rule = f"within image_shape={self.image_shape}"
+            require(inside, "original_shape", rule, self.original_shape)
+        require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
+        require_seed(self)
+        self._check_choices()
+        self._check_scales()
+        require(is_finite(self.alpha) and 0 < self.alpha < 0.5, "alpha", "in (0, 0.5)", self.alpha)
+        require(
+            is_finite(self.weight_scale_l2) and self.weight_scale_l2 >= 0,
+            "weight_scale_l2",
+            "a finite number >= 0",
+            self.weight_scale_l2,
+        )
+        require_bools(self, "mixed_precision", "real_valued")
+
+    def _check_scales(self) -> None:
+        divisor = 2 ** (self.num_scales - 1)
+        height, width, _ = self.image_shape
+        require(
+            height % divisor == 0 and width % divisor == 0,
+            "num_scales",
+            "such that height and width of the images are divisible by 2**(num_scales - 1)",
+            f"num_scales={self.num_scales} for image_shape={self.image_shape}",
+        )
+        require(
+            (height // divisor) * (width // divisor) >= 2,
+            "num_scales",
+            "small enough to leave at least two pixels at the last scale (a checkerboard needs both "
+            "colours)",
+            f"num_scales={self.num_scales} for image_shape={self.image_shape}",
+        )
+
+    @property
+    def num_dimensions(self) -> int:
+        """H * W * C without padding: what bits/dim divides by."""
+        return math.prod(self.original_shape or self.image_shape)

@@ -1,0 +1,188 @@
+"""What a run does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+from lcma_tf.choices import RESAMPLERS, RULES, SOURCES
+from lcma_tf.config.checks import (
+    ConfigError,
+    is_finite,
+    require,
+    require_bools,
+    require_ints,
+    require_positive,
+    require_seed,
+)
+from lcma_tf.config.options import OptionConfig, option, options
+from lcma_tf.files.paths import absolute, absolute_dataset
+
+__all__ = ["TrainConfig"]
+
+
+class _RuleThatWas(str):
+    """The split rule of a stored run that is in the table no more: a label of what was done.
+
+    A kind of its own, so that it is still accepted where the config is copied with other values.
+    """
+
+
+def _dataset_help() -> str:
+    names = (f"{name}PATH" if name.endswith(":") else name for name in SOURCES)
+    return (
+        f"{', '.join(names)} or another TensorFlow Datasets name; the ImageNets with their size, as "
+        "downsampled_imagenet/32x32"
+    )
+
+
+def _rules_help() -> str:
+    rules = "; ".join(f"{name}: {rule.help}" for name, rule in RULES.items())
+    return f"which dimensions go on at each scale. {rules}"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(OptionConfig):
+    """What a run does: data, rule, budget, optimizer. Together with `FlowConfig` it fixes the result.
+
+    To the bit on one machine where `TF_DETERMINISTIC_OPS=1` is in the environment. Otherwise up to
+    rounding, which depends on kind and number of processors, TensorFlow and its options, and which a
+    long training carries into the last digits of its figures.
+
+    Args:
+        dataset: name of the data set (`lcma_tf.data`).
+        data_dir: where it is, or is prepared; None = the default of its source.
+        image_size: side to which pictures are cropped and resized; None = as they are.
+        resampler: how `celeb_a` is resized: `antialias` (8-bit) or `program` (real-valued).
+        pad_to: side to which images are padded with zeros on all sides; None = not.
+        skip_bad_images: leave out the files of an `image_folder` that cannot be decoded.
+        validation_share: in (0, 0.5]: the share of the training images that is held out for validation,
+            and as many for test, where a data set has no such splits; None = the habit of its source.
+        split_rule: a name of `lcma_tf.choices.RULES` (`lcma_tf.SPLIT_RULES`).
+        factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
+        initialize_from: a run, or a `.keras` file, whose weights the training begins with; None = with
+            fresh ones. A pretraining begins with fresh ones always.
+        train_steps: optimizer steps of the training.
+        pretrain_steps: optimizer steps of the pretraining; None = as many as `train_steps`.
+        batch_size: images a step, over all devices.
+        learning_rate: of Adam; the peak one, if the schedule is not constant.
+        learning_rate_schedule: `constant` (the paper's) or `cosine` (decays to zero).
+        warmup_steps: linear warm-up before the schedule.
+        clip_norm: global norm at which gradients of nats per image are clipped.
+        flip: mirror training images at random.
+        steps_per_epoch: steps between validations, checkpoints and lines of the history.
+        seed: order of the data, noise, initial weights, the random rule.
+
+    Raises:
+        ConfigError: a field breaks its rule.
+    """
+
+    dataset: str = option("photo_patches", _dataset_help)
+    data_dir: str | None = option(
+        None, "where the data set's archives are, or TensorFlow Datasets prepares it", is_path=True
+    )
+    image_size: int | None = option(None, "side to which pictures are cropped and resized")
+    resampler: str = option(
+        "antialias",
+        "how celeb_a is resized: to 8 bits, or as the RealNVP program did, to real numbers",
+        RESAMPLERS,
+    )
+    pad_to: int | None = option(
+        None, "side to which images are padded with zeros; bits/dim are those of the pixels inside"
+    )
+    skip_bad_images: bool = option(
+        False, "leave out the files of an image_folder that cannot be decoded, and say which"
+    )
+    validation_share: float | None = option(
+        None,
+        "share of the training images held out for validation, and as many for test, where a data set "
+        "has no such splits; default: its own habit",
+    )
+    split_rule: str = option("lcma", _rules_help, RULES)
+    factorization_path: str | None = option(
+        None, "a saved factorization to use instead of pretraining", is_path=True
+    )
+    initialize_from: str | None = option(
+        None, "a run whose weights the training begins with", is_path=True
+    )
+    train_steps: int = option(10_000, "optimizer steps of the training")
+    pretrain_steps: int = option(  # Set in __post_init__.
+        None, "optimizer steps of the pretraining; default: as many as train_steps"
+    )
+    batch_size: int = option(64, "images a step, over all devices")
+    learning_rate: float = option(1e-3, "of Adam")
+    learning_rate_schedule: str = option(
+        "constant", "constant, or decaying to zero along a cosine", ("constant", "cosine")
+    )
+    warmup_steps: int = option(0, "linear warm-up before the schedule")
+    clip_norm: float = option(100.0, "global norm at which gradients of nats per image are clipped")
+    flip: bool = option(False, "mirror training images at random")
+    steps_per_epoch: int = option(1_000, "steps between validations and checkpoints")
+    seed: int = option(0, "order of the data, noise, initial weights, the random rule")
+
+    def __post_init__(self):
+        if self.pretrain_steps is None:
+            object.__setattr__(self, "pretrain_steps", self.train_steps)
+        require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
+        require_ints(self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch")
+        require_ints(self, 0, "warmup_steps")
+        require_seed(self)
+        for name in ("image_size", "pad_to"):
+            if getattr(self, name) is not None:
+                require_ints(self, 1, name)
+        require_bools(self, "skip_bad_images")
+        share = self.validation_share
+        if share is not None:
+            require(is_finite(share) and 0 < share <= 0.5, "validation_share", "in (0, 0.5]", share)
+        require_positive(self, "learning_rate", "clip_norm")
+        self._check_choices(
+            but=("split_rule",) if isinstance(self.split_rule, _RuleThatWas) else ()
+        )
+        for name in ("train_steps", "pretrain_steps"):
+            steps = getattr(self, name)
+            require(
+                self.warmup_steps < steps,
+                "warmup_steps",
+                f"less than {name}={steps}",
+                self.warmup_steps,
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. An unknown field is an error; a rule that is gone is none.
+
+        A run by such a rule can be read, scored and gone on with where its factorization is decided;
+        to decide by it is refused.
+        """
+        rule = values.get("split_rule")
+        if isinstance(rule, str) and rule and rule not in RULES:
+            values = {**values, "split_rule": _RuleThatWas(rule)}
+        return super().from_dict(values)
+
+    def with_absolute_paths(self) -> Self:
+        """The same run with paths that hold from any folder, and `~` expanded.
+
+        Raises:
+            ConfigError: a path begins with `~` and the name of no user.
+        """
+        places = {name: absolute for name, option in options(self).items() if option.is_path}
+        paths = {}
+        for name, function in {"dataset": absolute_dataset, **places}.items():
+            try:
+                paths[name] = function(getattr(self, name))
+            except ValueError as error:
+                raise ConfigError(f"`{name}`: {error}.") from error
+        return dataclasses.replace(self, **paths)
+
+    def data_options(self) -> dict[str, Any]:
+        """The arguments of `lcma_tf.data.load`."""
+        names = (
+            "data_dir",
+            "image_size",
+            "resampler",
+            "pad_to",
+            "skip_bad_images",
+            "validation_share",
+        )
+        return {"name": self.dataset, **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,138 @@
+"""What is computed of a flow, in graphs: from images to latents and densities, and from latents back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Unpack
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from lcma_tf.bijectors import FlowLayer, ImageChain, PassOptions, dequantize, quantize
+from lcma_tf.bijectors.shape_checks import ensure_event_shape
+from lcma_tf.choices import PIXEL_TRANSFORMS
+from lcma_tf.config import FlowConfig
+from lcma_tf.model.graph_checks import finite
+from lcma_tf.model.importance_bound import importance_weighted
+from lcma_tf.model.noise import SAMPLE, SCORE, stateless_seed
+from lcma_tf.model.pixel_distribution import PixelDistribution
+from lcma_tf.model.row_by_row import row_by_row
+from lcma_tf.traced import traced
+
+__all__ = ["FlowPasses"]
+
+tfd = tfp.distributions
+
+
+class FlowPasses:
+    """The passes through a flow with its pixel transform and a standard normal base.
+
+    Whole as soon as it is made, and not changed afterwards. `log_prob`, `bound`, `encode`, `decode` and
+    `sample` are compiled once for any batch size and are functions of the weights that the flow has
+    when they are called; they expect what `ImageDensity` has checked.
+
+    Args:
+        config: what the flow is.
+        flow: the bijector from latents to what the pixel transform makes of images.
+        dtype: of densities and latents.
+        batch_invariant: scores, latents and samples are computed one row at a time (`row_by_row`);
+            `distribution` is not.
+
+    Attributes:
+        distribution: over pixels in [0, 256), events `[H, W, C]`.
+        pixel_type: of images: uint8, or float32 where `config.real_valued`.
+    """
+
+    def __init__(
+        self, config: FlowConfig, flow: FlowLayer, dtype: str, batch_invariant: bool = False
+    ):
+        self.config = config
+        self.flow = flow
+        self.dtype = dtype
+        self.batch_invariant = batch_invariant
+        shape = config.image_shape
+        self._pixels = PIXEL_TRANSFORMS[config.pixel_transform](config.alpha, shape)
+        self._base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), shape)
+        self.distribution = PixelDistribution(
+            self._base, ImageChain([self._pixels, flow], shape, name="flow")
+        )
+        self.pixel_type = tf.float32 if config.real_valued else tf.uint8
+        images = tf.TensorSpec([None, *shape], self.pixel_type)
+        latents = tf.TensorSpec([None, *shape], dtype)
+        integer = tf.TensorSpec([], tf.int32)
+        log_prob, bound = (self.by_rows(f, (), dtype) for f in (self._log_prob, self._bound))
+        encode = self.by_rows(self._encode, shape, dtype)
+        decode = self.by_rows(self._decode, shape, tf.uint8)
+
+        self.log_prob = _compiled(log_prob, images, integer)
+        self.bound = _compiled(bound, images, integer, integer)
+        self.encode = _compiled(encode, images, tf.TensorSpec(shape, dtype))
+        self.decode = _compiled(decode, latents)
+        self.sample = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
+
+    def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
+        """`function` of a batch as this flow runs it: `row_by_row` if it is `batch_invariant`."""
+        return row_by_row(function, shape, dtype) if self.batch_invariant else function
+
+    def latents_and_parts(
+        self, images, noise, **options: Unpack[PassOptions]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Latents `[N, H, W, C]`, and the parts of their log-probability: `[N, K + 2]`, nats."""
+        latents, layers, pixels = self.latents_and_terms(images, noise, **options)
+        log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
+        return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
+
+    def latents_and_terms(
+        self, images, noise, **options: Unpack[PassOptions]
+    ) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+        """Latents, log-det terms of each flow layer, those of the pixels: all `[N, H, W, C]`."""
+        # They would broadcast against the noise.
+        images = self.of_event_shape("images", tf.convert_to_tensor(images))
+        y = dequantize(images, noise, tf.as_dtype(self.dtype))
+        hidden, pixels = self._pixels.inverse_and_terms(y)
+        latents, layers = self.flow.inverse_and_layer_terms(hidden, **options)
+        return latents, layers, pixels
+
+    def noise(self, stream: int, seed, index, rows: tuple = ()) -> tf.Tensor:
+        """Dequantization noise `[*rows, H, W, C]`, draw `index` of a stream of `lcma_tf.model.noise`."""
+        event = self.config.image_shape
+        noise = tf.random.stateless_uniform(
+            [*rows, *event], stateless_seed(stream, seed, index), dtype=self.dtype, alg="philox"
+        )
+        return tf.ensure_shape(noise, [None] * len(rows) + [*event])
+
+    def of_event_shape(self, name: str, tensor: tf.Tensor) -> tf.Tensor:
+        """`tensor`, checked to be `[N, H, W, C]` for the H, W and C of the flow."""
+        shape = self.config.image_shape
+        rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
+        return ensure_event_shape(tensor, shape, rule, rank=4)
+
+    def _log_prob(self, images, seed, draw=0):
+        noise = self.noise(SCORE, seed, draw)
+        return tf.reduce_sum(self.latents_and_parts(images, noise)[1], axis=-1)
+
+    def _bound(self, images, seed, num_draws):
+        return importance_weighted(
+            lambda draw: self._log_prob(images, seed, draw), tf.range(num_draws), self.dtype
+        )
+
+    def _encode(self, images, noise):
+        return self.latents_and_terms(images, noise)[0]
+
+    def _decode(self, latents):
+        # Cast to uint8, a NaN would be black.
+        latents = finite(latents, "`latents` must be finite.")
+        pixels = self.distribution.bijector.forward(latents)
+        pixels = finite(pixels, "`latents` must lead to finite images: a row of them does not.")
+        return quantize(pixels)
+
+    def _sample(self, n, seed, temperature):
+        shape = self.config.image_shape
+        normal = tf.random.stateless_normal(
+            [n, *shape], stateless_seed(SAMPLE, seed, 0), dtype=self.dtype, alg="philox"
+        )
+        return self.decode(temperature * tf.ensure_shape(normal, [None, *shape]))
+
+
+def _compiled(function, *signature):
+    return traced(function, input_signature=signature)

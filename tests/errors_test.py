@@ -1,0 +1,39 @@
+"""Whatever this project raises about its input has one base, so that commands know it."""
+
+import ast
+import pathlib
+
+import pytest
+
+import lcma_tf
+from lcma_tf.errors import UserError
+from lcma_tf.files.saving import SaveError
+
+PACKAGE = pathlib.Path(lcma_tf.__file__).parent
+
+
+def test_every_error_is_one_of_the_user_or_not_caught_as_an_error():
+    found, others = [], []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
+                found.append(node.name)
+                if "UserError" not in map(ast.unparse, node.bases):
+                    others.append(node.name)
+    assert len(found) > 15
+    # The base itself, and Ctrl-C as a scheduler sends it.
+    assert sorted(others) == ["UserError", "_TerminatedError"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (lcma_tf.ConfigError, ValueError),
+        (lcma_tf.FactorizationError, ValueError),
+        (lcma_tf.data.DataError, ValueError),
+        (SaveError, OSError),
+    ],
+)
+def test_an_error_keeps_its_kind(error, kind):
+    assert issubclass(error, UserError) and issubclass(error, kind)
+    assert str(error("It must be so; got otherwise.")) == "It must be so; got otherwise."

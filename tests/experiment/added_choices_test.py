@@ -1,0 +1,236 @@
+"""One of each kind of choice, added through its table alone: it trains, loads, scores and is exported.
+
+And what becomes of a run when its rule is taken out again, and of masks that no rule decided.
+"""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import commands
+import lcma_tf
+from lcma_tf import bijectors, choices
+from lcma_tf.data import ImageData
+from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+from lcma_tf.experiment.run import Run
+from lcma_tf.experiment.run_images import load_images
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.factorization import SplitRule
+from lcma_tf.factorization.masks import checkerboard
+from lcma_tf.serving.publishing.export_flow import export_flow
+
+SHAPE = (8, 8, 3)
+
+
+class Affine(keras.layers.Layer):
+    """A conditioner that looks at the mean of what is kept."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.slope = self.add_weight(shape=(2, channels), initializer="zeros", name="slope")
+        self.built = True
+
+    def call(self, kept, training=False, momentum=0.9, weight=None):
+        return affine(kept, tf.convert_to_tensor(self.slope))
+
+    def frozen(self, mixed_precision=False):
+        return FrozenAffine(self)
+
+
+class FrozenAffine(tf.Module):
+    def __init__(self, network):
+        super().__init__(name=network.name)
+        self.slope = tf.Variable(network.slope.value, trainable=False)
+
+    def __call__(self, kept):
+        return affine(kept, self.slope)
+
+
+def affine(kept, slope):
+    mean = tf.reduce_mean(kept, [1, 2], keepdims=True)
+    return tuple(tf.broadcast_to(mean * part, tf.shape(kept)) for part in tf.unstack(slope))
+
+
+class ToyFlow:
+    """One coupling a layer."""
+
+    def __init__(self, config, factorization):
+        self._config, self._factorization = config, factorization
+
+    def make_networks(self, dtype, rematerialize=False):
+        grown = 4 if self._factorization.rule == "none" else 2
+        channels = self._config.image_shape[-1]
+        return {
+            f"coupling_{level}": Affine(channels * grown**level, name=f"at_{level}", dtype=dtype)
+            for level in range(self._config.num_scales)
+        }
+
+    def make_bijector(self, networks):
+        return self._layer(0, self._config.image_shape, networks)
+
+    def _layer(self, level, shape, networks):
+        coupling = bijectors.AffineCoupling(checkerboard(shape), networks[f"coupling_{level}"])
+        if level == self._config.num_scales - 1:
+            return bijectors.FlowLayer(coupling, None, shape)
+        height, width, channels = shape
+        if self._factorization.rule == "none":
+            inner = self._layer(level + 1, (height // 2, width // 2, 4 * channels), networks)
+            rest = bijectors.Squeezed(inner, shape)
+        else:
+            inner = self._layer(level + 1, (height // 2, width // 2, 2 * channels), networks)
+            rest = bijectors.LikelihoodContributionSplit(self._factorization.masks[level], inner)
+        return bijectors.FlowLayer(coupling, rest, shape)
+
+
+def largest_half(contribution, shape, rng):
+    assert contribution.shape == shape
+    kept = np.zeros(contribution.size, bool)
+    kept[np.argsort(contribution, axis=None)[contribution.size // 2 :]] = True
+    return kept.reshape(shape)
+
+
+def mirrored_logit(alpha, event_shape):
+    logit = bijectors.PixelLogit(alpha, "two_sided", event_shape)
+    return bijectors.ImageChain([logit, tfp.bijectors.Scale(-1.0)], event_shape)
+
+
+def load_toy(path, data_dir, image_size, resampler="antialias"):
+    resample = choices.RESAMPLERS[resampler]
+    images = np.stack([resample(image, image_size) for image in np.load(path)])
+    return ImageData("toy", images[:24], images[24:32], images[32:])
+
+
+ADDED = {
+    "FLOWS": {"toy": ToyFlow},
+    "PIXEL_TRANSFORMS": {"mirrored": mirrored_logit},
+    "RULES": {"largest_half": SplitRule("the half that contributes most", largest_half, True)},
+    "SOURCES": {"toy:": load_toy},
+    "RESAMPLERS": {"corner": lambda image, size: image[:size, :size]},
+}
+TOY = {
+    "flow": "toy",
+    "pixel_transform": "mirrored",
+    "split_rule": "largest_half",
+    "resampler": "corner",
+    "image_size": 8,
+    "pretrain_steps": 2,
+    "train_steps": 3,
+    "batch_size": 8,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def added():
+    with pytest.MonkeyPatch.context() as patch:
+        for table, entries in ADDED.items():
+            for name, entry in entries.items():
+                patch.setitem(getattr(choices, table), name, entry)
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("toy") / "pictures.npy"
+    np.save(path, np.concatenate(list(commands.splits((12, 12, 3)).values())))
+    return f"toy:{path}"
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory):
+    """The flags of a finished run, and its folder."""
+    folder = tmp_path_factory.mktemp("run")
+    argv = [*commands.as_flags(**TOY), f"--dataset={dataset}", f"--workdir={folder}"]
+    ended = commands.call("lcma_tf.train", *argv)
+    assert ended.code == 0, ended
+    return argv, Workdir(folder)
+
+
+def evaluated(workdir):
+    ended = commands.call("lcma_tf.evaluate", f"--workdir={workdir.path}")
+    assert ended.code == 0, ended
+    return float(re.search(r"test: (\S+)", ended.out)[1])
+
+
+def test_a_run_with_one_of_each_has_them(run):
+    _, workdir = run
+    flow, train = workdir.read_configs()
+    assert (flow.flow, flow.pixel_transform, flow.image_shape) == ("toy", "mirrored", SHAPE)
+    assert (train.split_rule, train.resampler) == ("largest_half", "corner")
+    metrics = workdir.read_metrics()
+    assert metrics["split_rule"] == "largest_half" and metrics["pretrain_steps"] == 2
+    assert metrics["num_parameters"] == 2 * (3 + 6)
+    assert metrics["exact_reconstructions"] == metrics["reconstructed_images"] == 40
+    assert metrics["probe_log_det"] < 1e-4
+
+
+def test_it_loads_and_scores_the_same(run):
+    _, workdir = run
+    model = lcma_tf.load(workdir.path)
+    images = load_images(*workdir.read_configs())
+    expected = workdir.read_metrics()["test_bits_per_dim"]
+    assert np.mean(model.bits_per_dim(images.test)) == pytest.approx(expected, rel=1e-5)
+    assert evaluated(workdir) == pytest.approx(expected, abs=1e-4)
+    assert np.any(model.networks[0].slope)  # It was trained.
+
+
+def test_it_is_exported(run, tmp_path):
+    # Compared, row by row and in the server's own runtime, with what the model says.
+    version = export_flow(lcma_tf.load(run[1].path), tmp_path / "models", max_batch_size=8)
+    assert version.name == "1" and "toy flow" in (version / "MODEL_CARD.md").read_text()
+
+
+def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkeypatch):
+    argv, workdir = run
+    model = lcma_tf.load(workdir.path)
+    images = load_images(*workdir.read_configs())
+    scores = model.bits_per_dim(images.test)
+    monkeypatch.delitem(choices.RULES, "largest_half")
+    again = lcma_tf.load(workdir.path)
+    assert again.factorization == model.factorization and again.factorization.rule == "largest_half"
+    np.testing.assert_array_equal(again.bits_per_dim(images.test), scores)
+    assert evaluated(workdir) == pytest.approx(np.mean(scores), abs=1e-4)
+    # Its model is made again from what was decided: no rule is asked.
+    metrics = workdir.read_metrics()
+    workdir.model.unlink()
+    workdir.metrics.unlink()
+    configs, runtime = workdir.read_configs(), Runtime.open(RuntimeConfig(), batch_size=8)
+    found = Run(*configs, images, workdir, runtime)()
+    assert found["test_bits_per_dim"] == pytest.approx(metrics["test_bits_per_dim"], rel=1e-6)
+    # To decide by it is another matter.
+    with pytest.raises(lcma_tf.FactorizationError, match="must be one of lcma, .*'largest_half'"):
+        Run(*configs, images, Workdir(tmp_path / "new"), runtime)()
+    assert not (tmp_path / "new").exists()
+    commands.assert_refused(commands.call("lcma_tf.train", *argv), "split_rule largest_half")
+
+
+def upper_half(shape):
+    mask = np.zeros(shape, bool)
+    mask[: shape[0] // 2] = True
+    return mask
+
+
+def test_masks_of_ones_own_are_trained_with(dataset, tmp_path):
+    masks = [upper_half(SHAPE)]
+    custom = lcma_tf.Factorization(rule="custom", image_shape=SHAPE, masks=masks)
+    custom.save(tmp_path / "mine.npz")
+    workdir = Workdir(tmp_path / "run")
+    ended = commands.call(
+        "lcma_tf.train",
+        *commands.as_flags(**{**TOY, "split_rule": "lcma"}),
+        f"--dataset={dataset}",
+        f"--factorization_path={tmp_path / 'mine.npz'}",
+        f"--workdir={workdir.path}",
+    )
+    assert ended.code == 0, ended
+    metrics = json.loads(workdir.metrics.read_text())
+    assert metrics["split_rule"] == "custom" and metrics["pretrain_steps"] == 0
+    assert metrics["mask_agreement_with_realnvp"] == [0.5]
+    model = lcma_tf.load(workdir.path)
+    assert model.factorization == custom
+    codes = model.encode(load_images(*workdir.read_configs()).test)
+    assert codes.shape == (8, *SHAPE)
