@@ -16,7 +16,15 @@ import importlib
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
-__all__ = ["FLOWS", "PIXEL_TRANSFORMS", "RESAMPLERS", "RULES", "SOURCES", "Choices"]
+__all__ = [
+    "FLOWS",
+    "PIXEL_TRANSFORMS",
+    "RESAMPLERS",
+    "RULES",
+    "SCORED_SOURCES",
+    "SOURCES",
+    "Choices",
+]
 
 
 class Choices(MutableMapping[str, Any]):
@@ -104,6 +112,16 @@ SOURCES = Choices(
         "celeb_a": "lcma_tf.data.sources.celeb_a:load_celeb_a",
         "mnist": "lcma_tf.data.sources.mnist:load_mnist",
         "fashion_mnist": "lcma_tf.data.sources.mnist:load_fashion_mnist",
+    }
+)
+
+# Of these sources, those that give what is to be scored without the rest: (rest of the name, data_dir,
+# image_size), `split` and further options -> `lcma_tf.data.one_split.OneSplit`; the others are loaded
+# whole first.
+SCORED_SOURCES = Choices(
+    {
+        "npz:": "lcma_tf.data.sources.npz:load_npz_to_score",
+        "image_folder:": "lcma_tf.data.sources.image_folder:load_folder_to_score",
     }
 )
 

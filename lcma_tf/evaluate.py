@@ -1,31 +1,44 @@
-"""`lcma-evaluate`, or `python -m lcma_tf.evaluate`: bits/dim of a run over a split, and its parts."""
+"""`lcma-evaluate`, or `python -m lcma_tf.evaluate`: bits/dim of a run over a split, and its parts.
+
+The figures are printed and kept in `evaluation.json` in the workdir.
+"""
+
+import os
+import sys
 
 import numpy as np
 
 from lcma_tf import cli
 from lcma_tf.cli import flags as flag_config
-from lcma_tf.files.paths import printable
+from lcma_tf.files.paths import absolute_dataset, printable
 
 
 def main() -> None:
     flags = flag_config.FLAGS
-    for name in ("num_importance_samples", "batch_size"):
+    for name in ("num_importance_samples", "batch_size", "image_size"):
         value: int | None = getattr(flags, name)
         cli.require(value is None or value >= 1, name, "at least 1", value)
+    table = flags.scores_csv
+    if table is not None:
+        writable = os.path.isdir(os.path.dirname(table) or ".") and not os.path.isdir(table)
+        cli.require(bool(table) and writable, "scores_csv", "a file in an existing folder", table)
     from lcma_tf.experiment.evaluation import (
         bits_per_dim_of_split,
         bits_per_dim_parts_of_split,
         standard_error,
     )
+    from lcma_tf.experiment.evaluation_file import EvaluationFile, figures, write_scores
     from lcma_tf.experiment.run_images import load_images, whose_images
     from lcma_tf.experiment.workdir import Workdir
+    from lcma_tf.files.saving import SaveError
     from lcma_tf.model import load
 
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
+    kept = EvaluationFile(workdir)
     model = load(flags.workdir).frozen()
-    images = load_images(model.config, config, **flag_config.image_options())
-    split = getattr(images, flags.split)
+    options = {**flag_config.image_options(), "split": flags.split}
+    images = load_images(workdir, model.config, config, **options)
     batch_size = flags.batch_size or config.batch_size
     seed = config.seed if flags.seed is None else flags.seed
     num_dimensions = images.num_original_dimensions
@@ -33,23 +46,44 @@ def main() -> None:
     _, whose = whose_images(workdir, images)
     print(printable(f"{images.name}: {images.description}\n{whose}"))
 
-    def show(scores: np.ndarray, num_draws: int) -> None:
+    def show(scores: np.ndarray, num_draws: int, parts: dict | None = None) -> None:
         error = standard_error(scores)
         print(
-            f"{printable(images.name)} {flags.split}: {scores.mean():.4f}"
+            f"{printable(images.name)} {images.split}: {scores.mean():.4f}"
             f"{'' if error is None else f' +- {error:.4f}'} bits/dim "
             f"({len(scores)} images, {num_draws} noise draw{'s' * (num_draws > 1)} each)"
         )
+        if parts is not None:
+            print("  = " + " ".join(f"{part.mean():+.4f} {name}" for name, part in parts.items()))
+        asked = {
+            "dataset": printable(absolute_dataset(flags.dataset or config.dataset)),
+            "split": images.split,
+            "image_size": flags.image_size or config.image_size,
+            "seed": seed,
+            "num_importance_samples": num_draws,
+            "batch_size": batch_size,
+        }
+        try:
+            kept.add(asked, figures(images, scores, parts))
+        except SaveError as refusal:
+            print(f"warning: these figures are printed alone: {refusal}", file=sys.stderr)
 
-    parts = bits_per_dim_parts_of_split(model, split, batch_size, seed, num_dimensions)
-    show(np.sum(list(parts.values()), axis=0), 1)
-    print("  = " + " ".join(f"{part.mean():+.4f} {name}" for name, part in parts.items()))
-    if flags.num_importance_samples > 1:
-        draws = flags.num_importance_samples
-        show(
-            bits_per_dim_of_split(model, split, batch_size, seed, draws, num_dimensions),
-            draws,
+    parts = bits_per_dim_parts_of_split(model, images.images, batch_size, seed, num_dimensions)
+    scores, draws = np.sum(list(parts.values()), axis=0), flags.num_importance_samples
+    show(scores, 1, parts)
+    if draws > 1:
+        scores = bits_per_dim_of_split(
+            model,
+            images.images,
+            batch_size,
+            seed,
+            num_importance_samples=draws,
+            num_dimensions=num_dimensions,
         )
+        show(scores, draws)
+    if table:
+        write_scores(table, images, scores)
+        print(printable(table))
 
 
 def command() -> None:

@@ -15,6 +15,8 @@ _ROW = 12  # Samples for each temperature.
 def main() -> None:
     flags = flag_config.FLAGS
     cli.require(flags.num_samples >= 1, "num_samples", "at least 1", flags.num_samples)
+    size = flags.image_size
+    cli.require(size is None or size >= 1, "image_size", "at least 1", size)
     cli.require(flags.steps >= 2, "steps", "at least 2", flags.steps)
     temperatures = flags.temperature or (
         [0.25, 0.5, 0.75, 1.0] if flags.kind == "temperatures" else [1.0]
@@ -56,16 +58,16 @@ def _paths(model, flags):
 
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
-    images = load_images(model.config, config, **flag_config.image_options())
+    images = load_images(workdir, model.config, config, **flag_config.image_options())
     may_be_the_runs, whose = whose_images(workdir, images)
     if not may_be_the_runs:
         print(f"warning: {whose}", file=sys.stderr)
-    test = images.test
+    ends = images.images
     rows = flags.num_samples if flags["num_samples"].present else 6
-    rule = f"at most half the {len(test)} test images"
-    cli.require(2 * rows <= len(test), "num_samples", rule, rows)
-    order = np.random.default_rng(flags.seed).permutation(len(test))
-    return model.interpolate(test[order[:rows]], test[order[-rows:]], flags.steps).numpy()
+    what = "images of the folder" if images.split == "all" else "test images"
+    cli.require(2 * rows <= len(ends), "num_samples", f"at most half the {len(ends)} {what}", rows)
+    order = np.random.default_rng(flags.seed).permutation(len(ends))
+    return model.interpolate(ends[order[:rows]], ends[order[-rows:]], flags.steps).numpy()
 
 
 def command() -> None:

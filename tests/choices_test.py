@@ -15,8 +15,16 @@ TABLES = {name: table for name, table in vars(choices).items() if isinstance(tab
 ENTRIES = [(table, name) for table in TABLES for name in TABLES[table]]
 
 
-def test_there_are_five_tables():
-    assert {*TABLES} == {"FLOWS", "PIXEL_TRANSFORMS", "RULES", "SOURCES", "RESAMPLERS"}
+def test_these_are_the_tables():
+    assert {*TABLES} == {
+        "FLOWS",
+        "PIXEL_TRANSFORMS",
+        "RULES",
+        "SOURCES",
+        "SCORED_SOURCES",
+        "RESAMPLERS",
+    }
+    assert {*choices.SCORED_SOURCES} < {*choices.SOURCES}
     assert {*TABLES} < {*choices.__all__}
 
 

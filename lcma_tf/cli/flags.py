@@ -72,7 +72,14 @@ def define_ablation_flags() -> None:
 def define_evaluate_flags() -> None:
     """The flags of `lcma_tf.evaluate`."""
     _define_path("workdir", None, "folder of a finished run", required=True)
-    flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "images to score")
+    flags.DEFINE_enum(
+        "split",
+        None,
+        ("train", "validation", "test"),
+        "images to score; default: test, or all of another image_folder than the run's that has no "
+        "sub-folders for splits, which is split by hash of the file names only if this is given",
+    )
+    _define_path("scores_csv", None, "a file for the score of every image")
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
     flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
     _define_seed("of the dequantization noise; default: the run's", default=None)
@@ -151,6 +158,7 @@ def image_options() -> dict[str, Any]:
     return {
         "dataset": dataset,
         "data_dir": FLAGS.data_dir,
+        "image_size": FLAGS.image_size,
         "skip_bad_images": FLAGS.skip_bad_images,
     }
 
@@ -158,6 +166,9 @@ def image_options() -> dict[str, Any]:
 def _define_images() -> None:
     flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
     _define_path("data_dir", None, "where it is; default: the run's")
+    flags.DEFINE_integer(
+        "image_size", None, "side to which its pictures are brought; default: the run's"
+    )
     text = options(TrainConfig)["skip_bad_images"].text
     flags.DEFINE_bool("skip_bad_images", None, f"{text}; default: as the run")
 

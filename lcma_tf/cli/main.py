@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import signal
 import sys
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from absl import app, logging
 
 from lcma_tf.backend import require_tensorflow
+from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
 from lcma_tf.errors import UserError
 
@@ -36,7 +36,6 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         main: takes nothing; reads flags.
         resumable: whether the same command goes on where it was.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Before TensorFlow is imported.
     program = sys.modules["__main__"]
     # What --help begins with; the script that an installation makes has nothing there.
     program.__doc__ = program.__doc__ or sys.modules[main.__module__].__doc__
@@ -47,7 +46,7 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it reads.
         try:
             require_tensorflow()
-            with _sigterm_raises():
+            with quiet_start(), _sigterm_raises():
                 main()
         except KeyboardInterrupt as error:
             terminated = isinstance(error, _TerminatedError)

@@ -185,7 +185,12 @@ class TrainConfig(OptionConfig):
 
     def data_options(self) -> dict[str, Any]:
         """The arguments of `lcma_tf.data.load`."""
-        names = ["data_dir", "image_size", "resampler", "pad_to", "skip_bad_images"]
-        if self.validation_share is not None:
-            names.append("validation_share")
+        names = (
+            "data_dir",
+            "image_size",
+            "resampler",
+            "pad_to",
+            "skip_bad_images",
+            "validation_share",
+        )
         return {"name": self.dataset, **{name: getattr(self, name) for name in names}}

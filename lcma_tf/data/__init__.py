@@ -2,7 +2,8 @@
 
 from lcma_tf.data.codecs import codec_bits_per_dim
 from lcma_tf.data.image_data import DataError, ImageData
-from lcma_tf.data.loading import load
+from lcma_tf.data.loading import load, load_for_scoring
+from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.padding import without_padding
 from lcma_tf.data.pipeline import (
     check_training_batches,
@@ -16,12 +17,14 @@ __all__ = [
     "IN_MEMORY",
     "DataError",
     "ImageData",
+    "OneSplit",
     "check_training_batches",
     "codec_bits_per_dim",
     "evaluation_batches",
     "from_array",
     "gather_images",
     "load",
+    "load_for_scoring",
     "training_batches",
     "without_padding",
 ]

@@ -7,7 +7,7 @@ shape, no empty split) needs no second check in training or evaluation.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,8 @@ class ImageData:
         ```
     """
 
+    ARRAYS: ClassVar[tuple[str, ...]] = SPLITS  # The names of what holds pixels.
+
     name: str
     train: np.ndarray
     validation: np.ndarray
@@ -76,21 +78,21 @@ class ImageData:
 
     def __post_init__(self):
         for split in SPLITS:
-            self._check_split(split, getattr(self, split))
+            images = getattr(self, split)
+            check_images(self.name, split, images)
+            if images.shape[1:] != self.train.shape[1:]:
+                raise DataError(
+                    f"{self.name}: `{split}` must have the image shape of `train`, "
+                    f"{list(self.train.shape[1:])}; got {list(images.shape[1:])}"
+                )
+            if images.dtype != self.train.dtype:
+                raise DataError(
+                    f"{self.name}: `{split}` must have the dtype of `train`, {self.train.dtype}; "
+                    f"got {images.dtype}"
+                )
         if self.original_shape is None:
             object.__setattr__(self, "original_shape", self.image_shape)
-        height, width, channels = self.image_shape
-        inner = tuple(self.original_shape)
-        if not (
-            len(inner) == 3
-            and 1 <= inner[0] <= height
-            and 1 <= inner[1] <= width
-            and inner[2] == channels
-        ):
-            raise DataError(
-                f"{self.name}: `original_shape` must be (h, w, C) within the images' "
-                f"{list(self.image_shape)}; got {list(inner)}"
-            )
+        check_original_shape(self.name, self.original_shape, self.image_shape)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -124,43 +126,52 @@ class ImageData:
         """h * w * C of the picture without the frame that padding put around it."""
         return math.prod(self.original_shape)
 
-    def _check_split(self, split: str, images: np.ndarray) -> None:
-        if not isinstance(images, np.ndarray):
-            raise DataError(
-                f"{self.name}: `{split}` must be a NumPy array; got {type(images).__name__}"
-            )
-        found = f"{images.dtype} {list(images.shape)}"
-        if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
-            raise DataError(
-                f"{self.name}: `{split}` must be a uint8 or float32 array of shape [N, H, W, C]; "
-                f"got {found}"
-            )
-        if 0 in images.shape:
-            raise DataError(f"{self.name}: `{split}` must hold at least one image; got {found}")
-        if images.shape[-1] not in (1, 3):
-            raise DataError(
-                f"{self.name}: `{split}` must have 1 or 3 channels, the last axis; got {found}"
-            )
-        if images.shape[1:] != self.train.shape[1:]:
-            raise DataError(
-                f"{self.name}: `{split}` must have the image shape of `train`, "
-                f"{list(self.train.shape[1:])}; got {list(images.shape[1:])}"
-            )
-        if images.dtype != self.train.dtype:
-            raise DataError(
-                f"{self.name}: `{split}` must have the dtype of `train`, {self.train.dtype}; "
-                f"got {images.dtype}"
-            )
-        if images.dtype == np.float32:
-            # Least and greatest alone: a mask of all pixels would need a quarter of their memory.
-            low, high = float(images.min()), float(images.max())
-            if not (low >= 0 and high <= 255):  # Also where NaN made both of them NaN.
-                raise DataError(
-                    f"{self.name}: `{split}` must have finite pixels within 0..255; got values "
-                    f"from {low:g} to {high:g}"
-                )
-            if split == "train" and 0 < high <= 1:
-                raise DataError(
-                    f"{self.name}: `{split}` must have pixels on the scale 0..255; got none above "
-                    f"{high:g}, which looks like a scale of 0..1"
-                )
+
+def check_original_shape(
+    name: str, original_shape: tuple[int, ...], image_shape: tuple[int, int, int]
+) -> None:
+    """Raises `DataError` unless a picture of `original_shape` fits into an image."""
+    height, width, channels = image_shape
+    inner = tuple(original_shape)
+    if not (
+        len(inner) == 3
+        and 1 <= inner[0] <= height
+        and 1 <= inner[1] <= width
+        and inner[2] == channels
+    ):
+        raise DataError(
+            f"{name}: `original_shape` must be (h, w, C) within the images' {list(image_shape)}; "
+            f"got {list(inner)}"
+        )
+
+
+def check_images(name: str, split: str, images: np.ndarray) -> None:
+    """Raises `DataError` unless these can be the images of a data set: see `ImageData`."""
+    if not isinstance(images, np.ndarray):
+        raise DataError(f"{name}: `{split}` must be a NumPy array; got {type(images).__name__}")
+    found = f"{images.dtype} {list(images.shape)}"
+    if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
+        raise DataError(
+            f"{name}: `{split}` must be a uint8 or float32 array of shape [N, H, W, C]; got {found}"
+        )
+    if 0 in images.shape:
+        raise DataError(f"{name}: `{split}` must hold at least one image; got {found}")
+    if images.shape[-1] not in (1, 3):
+        raise DataError(f"{name}: `{split}` must have 1 or 3 channels, the last axis; got {found}")
+    if images.dtype == np.float32:
+        _check_real_pixels(name, split, images)
+
+
+def _check_real_pixels(name: str, split: str, images: np.ndarray) -> None:
+    # Least and greatest alone: a mask of all pixels would need a quarter of their memory.
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 255):  # Also where NaN made both of them NaN.
+        raise DataError(
+            f"{name}: `{split}` must have finite pixels within 0..255; got values from {low:g} to "
+            f"{high:g}"
+        )
+    if split == "train" and 0 < high <= 1:
+        raise DataError(
+            f"{name}: `{split}` must have pixels on the scale 0..255; got none above {high:g}, which "
+            "looks like a scale of 0..1"
+        )

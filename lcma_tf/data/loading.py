@@ -1,28 +1,33 @@
-"""Data sets by name: `load`.
+"""Data sets by name: `load`, and `load_for_scoring` for what needs no splits.
 
 A name is a source's own (`lcma_tf.choices.SOURCES`), or its prefix, and what that source makes of the
 rest; every other name is a TensorFlow Datasets set. An option of `load` that a source has an argument
 for is handed to it; the others refuse it.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Callable
+from typing import Any
 
-from lcma_tf.choices import RESAMPLERS, SOURCES
+from lcma_tf.choices import RESAMPLERS, SCORED_SOURCES, SOURCES
 from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.padding import padded
 from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources.tfds import load_tfds
-from lcma_tf.data.splits import IN_MEMORY
+from lcma_tf.data.splits import IN_MEMORY, MAX_VALIDATION_SHARE
 
 
 def load(
     name: str,
     data_dir: str | None = None,
     image_size: int | None = None,
+    *,
     resampler: str = DEFAULT_RESAMPLER,
     pad_to: int | None = None,
     skip_bad_images: bool = False,
+    validation_share: float | None = None,
 ) -> ImageData:
     """Loads a data set into memory.
 
@@ -41,6 +46,10 @@ def load(
             pads nothing. `ImageData` says how bits/dim are then counted.
         skip_bad_images: `image_folder` leaves out files that cannot be decoded, and says which in the
             description; other sets have no such files.
+        validation_share: of an `image_folder`, an `npz` or a TFDS set without a validation or a test
+            split, the share of its images, in (0, 0.5], that becomes validation, and as many test
+            (`lcma_tf.data.splits.shares`): by hash of the name in a folder, the last ones elsewhere.
+            None = what the source does by itself.
 
     A TFDS set that is not prepared is downloaded, except for the two ImageNets; with no network that
     fails after about 200 seconds of TFDS' retries.
@@ -51,34 +60,100 @@ def load(
     Raises:
         DataError: the set cannot be had; the message names it, the rule and what was found.
     """
-    for option, value in (("image_size", image_size), ("pad_to", pad_to)):
-        if value is not None and value < 1:
-            raise DataError(f"`{option}` must be None or at least 1; got {value}")
-    if resampler not in RESAMPLERS:
-        raise DataError(f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {resampler!r}")
+    _check_sizes(image_size, pad_to)
     if name == IN_MEMORY:
         raise DataError(
             f"{IN_MEMORY}: such images were given as arrays and kept nowhere; name another data set"
         )
     source, argument = _find(name)
-    options = {}
-    for option, value, default in (
-        ("resampler", resampler, DEFAULT_RESAMPLER),
-        ("skip_bad_images", skip_bad_images, False),
-    ):
-        if _takes(source, option):
-            options[option] = value
-        elif value != default:
-            takers = [own.rstrip(":") for own, other in SOURCES.items() if _takes(other, option)]
-            raise DataError(
-                f"`{option}` must be {default} for any set but {', '.join(takers)}; got {value!r} for "
-                f"{name}"
-            )
-    data = source(argument, data_dir, image_size, **options)
+    asked = _Asked(resampler, skip_bad_images, validation_share)
+    data = source(argument, data_dir, image_size, **asked.of(source, name))
     return data if pad_to is None else padded(data, pad_to)
 
 
-def _takes(source: Callable[..., ImageData], option: str) -> bool:
+def load_for_scoring(
+    name: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    *,
+    split: str | None = None,
+    pad_to: int | None = None,
+    **options: Any,
+) -> OneSplit:
+    """Loads what is to be scored: one split of a data set, or an `image_folder` without splits, whole.
+
+    Of an `image_folder` or an `npz` no other split is read; other sets are loaded by `load` first.
+
+    Args:
+        name: as for `load`.
+        data_dir: as for `load`.
+        image_size: as for `load`.
+        split: `train`, `validation` or `test`; the split by hash of an `image_folder` without
+            sub-folders for its splits is used only where a split is asked for here. None = `test`, or
+            all files of such a folder.
+        pad_to: as for `load`.
+        **options: `resampler`, `skip_bad_images`, `validation_share`, as for `load`.
+
+    Raises:
+        DataError: as `load`.
+    """
+    prefix = next((own for own in SCORED_SOURCES if name.startswith(own)), None)
+    if prefix is None:
+        data = load(name, data_dir, image_size, pad_to=pad_to, **options)
+        return OneSplit.of(data, split or "test")
+    _check_sizes(image_size, pad_to)
+    source = SCORED_SOURCES[prefix]
+    taken = _Asked(**options).of(source, name)
+    images = source(name.removeprefix(prefix), data_dir, image_size, split=split, **taken)
+    return images if pad_to is None else padded(images, pad_to)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """Options that some sources take; each is checked here, once for all of them."""
+
+    resampler: str = DEFAULT_RESAMPLER
+    skip_bad_images: bool = False
+    validation_share: float | None = None
+
+    def __post_init__(self):
+        if self.resampler not in RESAMPLERS:
+            raise DataError(
+                f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {self.resampler!r}"
+            )
+        share = self.validation_share
+        if share is not None and not 0 < share <= MAX_VALIDATION_SHARE:
+            raise DataError(
+                f"`validation_share` must be None or in (0, {MAX_VALIDATION_SHARE}]; got {share}"
+            )
+
+    def of(self, source: Callable[..., Any], name: str) -> dict[str, Any]:
+        """What `source` has an argument for; the rest must have been left alone."""
+        options = {}
+        for field in dataclasses.fields(self):
+            option, value = field.name, getattr(self, field.name)
+            if _takes(source, option):
+                options[option] = value
+            elif value != field.default:
+                takers = [
+                    own.rstrip(":") for own, other in SOURCES.items() if _takes(other, option)
+                ]
+                if _takes(load_tfds, option):
+                    takers.append("sets of TensorFlow Datasets without one of their own")
+                raise DataError(
+                    f"`{option}` must be {field.default} for any set but {', '.join(takers)}; got "
+                    f"{value!r} for {name}"
+                )
+        return options
+
+
+def _check_sizes(image_size: int | None, pad_to: int | None) -> None:
+    for option, value in (("image_size", image_size), ("pad_to", pad_to)):
+        if value is not None and value < 1:
+            raise DataError(f"`{option}` must be None or at least 1; got {value}")
+
+
+def _takes(source: Callable[..., Any], option: str) -> bool:
     return option in inspect.signature(source).parameters
 
 

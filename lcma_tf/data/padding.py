@@ -5,13 +5,17 @@ five times. `ImageData` says how bits/dim are then to be counted.
 """
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 
-from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.one_split import OneSplit
+
+Images = TypeVar("Images", ImageData, OneSplit)
 
 
-def padded(data: ImageData, pad_to: int) -> ImageData:
+def padded(data: Images, pad_to: int) -> Images:
     """The same images in the middle of `pad_to` x `pad_to` pixels of 0.
 
     An odd rest goes to the bottom and to the right. Needs memory for both copies.
@@ -35,7 +39,7 @@ def padded(data: ImageData, pad_to: int) -> ImageData:
     )
     return dataclasses.replace(
         data,
-        **{split: np.pad(getattr(data, split), frame) for split in SPLITS},
+        **{name: np.pad(getattr(data, name), frame) for name in data.ARRAYS},
         description=f"{data.description} {note}".strip(),
         original_shape=data.original_shape,
     )

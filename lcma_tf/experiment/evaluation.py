@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import keras
@@ -11,6 +12,7 @@ import tensorflow as tf
 from lcma_tf.data import evaluation_batches
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from lcma_tf.model.density import ImageDensity
+from lcma_tf.traced import traced
 
 __all__ = [
     "bits_per_dim_of_split",
@@ -25,6 +27,7 @@ def bits_per_dim_of_split(
     images: np.ndarray,
     batch_size: int = 64,
     seed: int = 0,
+    *,
     num_importance_samples: int = 1,
     num_dimensions: int | None = None,
 ) -> np.ndarray:
@@ -67,7 +70,7 @@ def bits_per_dim_parts_of_split(
     `bits_per_dim_of_split`; the noise is the same.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @functools.partial(traced, reduce_retracing=True)
     def parts_of(batch, seed):
         return model.log_prob_parts(batch, model.scoring_noise(seed))
 
@@ -104,10 +107,13 @@ def count_exact_reconstructions(
 
 def _over_split(score, images, batch_size, seed, num_dimensions):
     """`score(batch, seed)` of all batches, float64 `[N, ...]`, under a bar of the bits/dim so far."""
-    bar = keras.utils.Progbar(len(images), unit_name="image")
-    scores = []
+    # A stateful metric is shown as it is given. Of others the bar keeps means by itself, and loses them
+    # at its end, where it shows what it was given last.
+    bar = keras.utils.Progbar(len(images), unit_name="image", stateful_metrics=["bits/dim"])
+    scores, total, count = [], 0.0, 0
     for index, batch in enumerate(evaluation_batches(images, batch_size)):
         scores.append(score(batch, seed + index).astype(np.float64))
-        whole = scores[-1].reshape(len(batch), -1).sum(-1).mean()
-        bar.add(len(batch), [("bits/dim", float(nats_to_bits_per_dim(whole, num_dimensions)))])
+        total, count = total + scores[-1].sum(), count + len(batch)
+        mean = float(nats_to_bits_per_dim(total / count, num_dimensions))
+        bar.add(len(batch), [("bits/dim", mean)])
     return np.concatenate(scores)

@@ -19,7 +19,6 @@ from lcma_tf.experiment.evaluation import (
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization, decide_factorization
 from lcma_tf.model.density import ImageDensity
-from lcma_tf.say import say
 from lcma_tf.training.probe import probe
 
 __all__ = ["agreement_with_realnvp", "measure"]
@@ -78,10 +77,6 @@ def measure(
         **probe(flow, data.validation).by_column(),
         "scoring_images_per_second": len(scores) / seconds,
     }
-    for name in ("test", "validation", "png", "webp"):
-        value = metrics[f"{name}_bits_per_dim"]
-        if value is not None:
-            say(f"{name}: {value:.4f} bits/dim")
     return metrics
 
 

@@ -39,8 +39,8 @@ def draw_run(
     curves = {name: _curves(workdir, name) for name in ("pretrain", "train")}
     curves = {name: columns for name, columns in curves.items() if columns}
     references = {
-        f"{codec.upper()} on the test images": metrics[f"{codec}_bits_per_dim"]
-        for codec in ("png", "webp")
+        f"{name} on the test images": metrics[f"{codec}_bits_per_dim"]
+        for codec, name in (("png", "PNG"), ("webp", "WebP"))
         if metrics[f"{codec}_bits_per_dim"] is not None
     }
     _save(plots.save_training_curves, workdir, LAST, curves, references)
@@ -82,7 +82,7 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
             for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
                 layer = gather_kept(layer, mask)
             contributions[scale] = layer
-    drawn = contributions, masks, factorization.exit_scale()
+    drawn = contributions, masks, factorization.exit_scale(), factorization.rule
     _save(plots.save_factorization, workdir, "factorization.png", *drawn)
 
 

@@ -19,6 +19,7 @@ from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
 from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
+from lcma_tf.experiment.result import print_result
 from lcma_tf.experiment.workdir import Workdir, write_json
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
 from lcma_tf.files.paths import kind_of_dataset
@@ -140,7 +141,7 @@ class Run:
         return phase.run(self.data, config, self.runtime)
 
     def finish(self, model: FlowModel) -> dict[str, Any]:
-        """Evaluates and draws what is not there yet; returns the metrics."""
+        """Evaluates and draws what is not there yet, and tells the result; returns the metrics."""
         return self.runtime.workers.on_chief(lambda: self._finish(model))
 
     # What the chief does.
@@ -197,4 +198,5 @@ class Run:
         if not last.exists():
             say("draw")
             pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)
+        print_result(metrics, workdir)
         return metrics

@@ -4,47 +4,70 @@ from __future__ import annotations
 
 import dataclasses
 
-from lcma_tf import data as data_lib
+import numpy as np
+
 from lcma_tf.config import FlowConfig, TrainConfig, require
-from lcma_tf.data import DataError, ImageData
-from lcma_tf.data.fingerprint import differences
+from lcma_tf.data import DataError, OneSplit, load_for_scoring
+from lcma_tf.data.fingerprint import differences, fingerprint_of_images
+from lcma_tf.data.one_split import WHOLE
+from lcma_tf.data.sources.image_folder import hashed_split
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.files.paths import absolute_dataset, kind_of_dataset
 
 __all__ = ["load_images", "whose_images"]
 
+# What the data of a run's kind take, and others may refuse.
+_OF_A_KIND = ("resampler", "validation_share")
+
 
 def load_images(
+    workdir: Workdir,
     flow: FlowConfig,
     run: TrainConfig,
+    *,
+    split: str | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
+    image_size: int | None = None,
     skip_bad_images: bool | None = None,
-) -> ImageData:
-    """The data set of a run, or `dataset` in its place, for a flow of `flow`.
+) -> OneSplit:
+    """One split of the data set of a run, or of `dataset` in its place, for a flow of `flow`.
 
     Args:
+        workdir: of the run: what it knows of its images.
         flow: of the run; the images must suit it.
         run: its config: sizes, padding and what is not given are the run's.
+        split: None = `test`; of another `image_folder` than the run's that has no sub-folders for
+            splits, all files. The split by hash of such a folder is used if it is asked for here, or if
+            the folder is the run's, wherever it lies now.
         dataset: another data set, or the same one in another place; None = the run's.
         data_dir: where it is; None = as the run has it.
+        image_size: to which pictures are brought; None = as the run has it.
         skip_bad_images: None = as the run, for data of the run's kind.
 
     Raises:
         ConfigError: images that the flow does not take.
         DataError: they cannot be had; for the run's own, what to do where they have moved.
+        WorkdirError: the workdir cannot be read.
     """
+    same_kind = kind_of_dataset(dataset or run.dataset) == kind_of_dataset(run.dataset)
     if skip_bad_images is None:
-        same_kind = kind_of_dataset(dataset or run.dataset) == kind_of_dataset(run.dataset)
         skip_bad_images = run.skip_bad_images and same_kind
+    is_own = absolute_dataset(dataset or run.dataset) == absolute_dataset(run.dataset)
     changed = dataclasses.replace(
         run,
         dataset=dataset or run.dataset,
         data_dir=data_dir or run.data_dir,
+        image_size=image_size or run.image_size,
         skip_bad_images=skip_bad_images,
     )
+    options = {
+        name: value
+        for name, value in changed.data_options().items()
+        if same_kind or name not in _OF_A_KIND
+    }
     try:
-        images = data_lib.load(**changed.data_options())
+        images = load_for_scoring(**options, split=split or ("test" if is_own else None))
     except DataError as error:
         if dataset:
             raise
@@ -64,19 +87,43 @@ def load_images(
         "one of 8-bit images, as the run's is",
         f"{images.name}, real-valued",
     )
+    if images.split == WHOLE and same_kind:
+        return _test_images_if_moved(images, workdir, options.get("validation_share"))
     return images
 
 
-def whose_images(workdir: Workdir, images: ImageData) -> tuple[bool, str]:
+def whose_images(workdir: Workdir, images: OneSplit) -> tuple[bool, str]:
     """Whether these may be the images that the run was begun with, and a sentence on it.
 
     Raises:
         WorkdirError: the workdir cannot be read.
     """
+    if images.split == WHOLE:
+        told = "All images of a folder; whether the run was trained on some of them is not known."
+        return False, told
     known = workdir.read_fingerprint()
     if known is None:
         return True, "Whether these are the images of the run is not known: it kept no fingerprint."
-    found = differences(known, images.fingerprint)
+    split = images.split
+    found = differences({split: known.get(split)}, {split: images.fingerprint})
     if not found:
         return True, "These are the images of the run."
     return False, f"These are not the images that the run was begun with: {'; '.join(found)}."
+
+
+def _test_images_if_moved(images: OneSplit, workdir: Workdir, share: float | None) -> OneSplit:
+    """The test images alone of a folder that is the run's: it was trained on most of the others."""
+    known, names = workdir.read_fingerprint(), images.file_names or ()
+    is_test = np.array([hashed_split(name, share) == "test" for name in names], bool)
+    if known is None or is_test.sum() != known.get("test", {}).get("images"):
+        return images
+    tested = images.images[is_test]
+    if fingerprint_of_images(tested) != known["test"]:
+        return images
+    return dataclasses.replace(
+        images,
+        split="test",
+        images=tested,
+        description=f"{images.description} Of these the test images of the run, by hash of the name.",
+        file_names=tuple(name for name, chosen in zip(names, is_test, strict=True) if chosen),
+    )

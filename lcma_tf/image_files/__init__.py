@@ -14,6 +14,7 @@ from lcma_tf.image_files.decode import (
     read_image_file,
 )
 from lcma_tf.image_files.header import ImageFileError, ImageHeader
+from lcma_tf.image_files.png import has_transparency
 
 __all__ = [
     "FORMATS",
@@ -22,6 +23,7 @@ __all__ = [
     "ImageFileError",
     "ImageHeader",
     "decode_image",
+    "has_transparency",
     "read_header",
     "read_image_file",
 ]

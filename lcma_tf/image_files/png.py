@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from lcma_tf.image_files.header import ImageFileError, ImageHeader
 
-__all__ = ["PNG_MAGIC", "pixels_alone", "read_png_header"]
+__all__ = ["PNG_MAGIC", "has_transparency", "pixels_alone", "read_png_header"]
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # Of each colour type.
@@ -39,6 +39,22 @@ def read_png_header(data: bytes) -> ImageHeader:
     if not known or not 0 < width < 2**31 or not 0 < height < 2**31:
         raise ImageFileError("must be a PNG file with a valid header; its own breaks the standard")
     return ImageHeader("PNG", width, height, bits, colour)
+
+
+def has_transparency(data: bytes) -> bool:
+    """Whether a PNG file says how opaque its pixels are; False for what is no PNG.
+
+    Raises:
+        ImageFileError: it has no good header.
+    """
+    if not data.startswith(PNG_MAGIC):
+        return False
+    if read_png_header(data).colour in (4, 6):
+        return True
+    for kind, _ in _parts(data):  # Before the pixels, or not at all.
+        if kind in (b"tRNS", b"IDAT"):
+            return kind == b"tRNS"
+    return False
 
 
 def pixels_alone(data: bytes, orientation: bool) -> bytes:

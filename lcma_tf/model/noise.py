@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-__all__ = ["SAMPLE", "SCORE", "TRAIN", "stateless_seed"]
+__all__ = ["MOMENTS", "SAMPLE", "SCORE", "TRAIN", "stateless_seed"]
 
-SCORE, SAMPLE, TRAIN = 0, 1, 2
+SCORE, SAMPLE, TRAIN, MOMENTS = 0, 1, 2, 3
 
 
 def stateless_seed(stream: int, seed, index) -> tf.Tensor:

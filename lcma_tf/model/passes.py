@@ -17,6 +17,7 @@ from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.model.noise import SAMPLE, SCORE, stateless_seed
 from lcma_tf.model.pixel_distribution import PixelDistribution
 from lcma_tf.model.row_by_row import row_by_row
+from lcma_tf.traced import traced
 
 __all__ = ["FlowPasses"]
 
@@ -134,4 +135,4 @@ class FlowPasses:
 
 
 def _compiled(function, *signature):
-    return tf.function(function, input_signature=signature, autograph=False)
+    return traced(function, input_signature=signature)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.data import training_batches
+from lcma_tf.model.noise import MOMENTS, stateless_seed
+from lcma_tf.traced import traced
 
 if TYPE_CHECKING:
     from lcma_tf.model.flow_model import FlowModel
@@ -57,7 +60,7 @@ def recalibrate(
 
 def noise_of(model: FlowModel, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:
     """Dequantization noise `[num_rows, H, W, C]` of batch `index` under `seed`."""
-    stream = tf.random.experimental.stateless_fold_in(tf.stack([seed, 3]), index)
+    stream = stateless_seed(MOMENTS, seed, index)
     shape = [num_rows, *model.config.image_shape]
     return tf.random.stateless_uniform(shape, stream, dtype=model.compute_dtype)
 
@@ -135,7 +138,7 @@ def _average_moments(
 def moments_step(model: FlowModel) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], None]:
     """A graph of (batch, seed, index) that takes a batch into the averages of those before it."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @functools.partial(traced, reduce_retracing=True)
     def step(batch, seed, index):
         momentum = tf.cast(index / (index + 1), model.compute_dtype)  # The mean so far.
         noise = noise_of(model, seed, index, num_rows=tf.shape(batch)[0])

@@ -79,6 +79,7 @@ class ResidualConditioner(keras.layers.Layer):
         out_channels: int,
         width: int,
         num_residual_blocks: int,
+        *,
         pixel_mask: np.ndarray | None = None,
         initial_scale: float = 1.0,
         magnitude_l2: float = 5e-5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ __all__ = ["save_training_curves"]
 Curves = Mapping[str, Mapping[str, np.ndarray]]
 
 LINE_STYLES = ("-", "--", ":", "-.")
+_LINE, _CHARACTERS_AN_INCH = 0.19, 15.0  # Of the text below, in inches.
 WARM_UP_SHARE = 0.05  # The first steps of a phase may leave the panel: they dwarf all others.
 
 
@@ -30,12 +32,39 @@ def save_training_curves(
         references: horizontal lines by name, such as the bits/dim of PNG.
     """
     parts = _check_curves(curves)
-    figure = new_figure(12.0 if parts else 7.0, 4.6)
-    panels = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
+    width = 12.0 if parts else 8.0
+    columns = int(width * _CHARACTERS_AN_INCH)
+    text = _explained(curves, bool(references), bool(parts), columns)
+    below = _LINE * (text.count("\n") + 1) + 0.1
+    figure = new_figure(width, 4.6 + below)
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, below])[:, 0]
+    lower.text(0.02, 1.0, text, va="top", fontsize=9, linespacing=1.35)
+    panels = upper.subplots(1, 2 if parts else 1, squeeze=False)[0]
     _draw_totals(panels[0], curves, references or {})
     if parts:
         _draw_parts(panels[1], curves, parts)
     save_figure(figure, path)
+
+
+def _explained(curves: Curves, references: bool, with_parts: bool, columns: int) -> str:
+    """How to read the picture, in lines of so many characters."""
+    sentences = [
+        "Validation: the weights at the end of an epoch, with the batch norms' moving statistics; it "
+        f"alone compares with {'the dashed lines' if references else 'other figures'}. Training "
+        "mostly lies above, for three reasons: it is the mean over the steps of the epoch, while the "
+        "weights improve; it takes the statistics of each batch; its images are others."
+    ]
+    if len(curves) > 1 and "pretrain" in curves:
+        sentences.append(
+            "pretrain is another network than train: nothing leaves it before the last scale. It only "
+            "decides which dimensions leave; its bits/dim are not those of the result."
+        )
+    if with_parts:
+        sentences.append(
+            "Parts: minus the log-density of the latents, and minus the log-det of each flow layer and "
+            "of the pixels' logit."
+        )
+    return "\n".join(line for text in sentences for line in textwrap.wrap(text, columns))
 
 
 def _check_curves(curves: Curves) -> list[str]:
@@ -51,7 +80,7 @@ def _check_curves(curves: Curves) -> list[str]:
         shapes = {name: np.shape(column) for name, column in columns.items()}
         if len(set(shapes.values())) > 1 or len(shapes["step"]) != 1 or shapes["step"] == (0,):
             raise ValueError(
-                f"`curves[{phase!r}]` must hold columns of one length, received shapes {shapes}."
+                f"`curves[{phase!r}]` must hold columns of one length, got shapes {shapes}."
             )
         layers |= {int(name[6:]) for name in columns if name.startswith("layer_")}
         others |= {"latent", "pixel"} & set(columns)
@@ -70,8 +99,10 @@ def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> 
     settled = list(references.values())
     for index, (phase, columns) in enumerate(curves.items()):
         color = f"C{index}"
-        _plot(axes, columns, "bits_per_dim", color=color, alpha=0.45, label=f"{phase}, training")
-        style: dict[str, Any] = {"color": color, "marker": "o", "markersize": 3}
+        # Markers: a phase of one epoch is a point.
+        style: dict[str, Any] = {"color": color, "marker": "x", "markersize": 5, "alpha": 0.6}
+        _plot(axes, columns, "bits_per_dim", label=f"{phase}, training", **style)
+        style = {"color": color, "marker": "o", "markersize": 3}
         _plot(axes, columns, "val_bits_per_dim", label=f"{phase}, validation", **style)
         late = np.asarray(columns["step"]) >= WARM_UP_SHARE * np.max(columns["step"])
         for name in ("bits_per_dim", "val_bits_per_dim"):
@@ -84,11 +115,20 @@ def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> 
     axes.set_title("Bits per dimension")
     if settled:
         margin = 0.05 * (max(settled) - min(settled)) + 0.02
-        axes.set_ylim(min(settled) - margin, max(settled) + margin)
-        axes.set_title("Bits per dimension (the first steps may be cut off)")
-    axes.set(xlabel="step of the phase", ylabel="bits/dim")
+        low, high = min(settled) - margin, max(settled) + margin
+        axes.set_ylim(low, high)
+        if any(not low <= value <= high for value in _finite_totals(curves)):
+            axes.set_title("Bits per dimension (the first steps are cut off)")
+    axes.set(xlabel="step of the phase, at the end of each epoch", ylabel="bits/dim")
+    axes.set_xlim(left=0)
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
+
+
+def _finite_totals(curves: Curves) -> list[float]:
+    columns = [c[name] for c in curves.values() for name in ("bits_per_dim", "val_bits_per_dim")]
+    values = np.concatenate([np.asarray(column, dtype=float) for column in columns])
+    return values[np.isfinite(values)].tolist()
 
 
 def _draw_parts(axes: Any, curves: Curves, parts: Sequence[str]) -> None:
@@ -97,11 +137,13 @@ def _draw_parts(axes: Any, curves: Curves, parts: Sequence[str]) -> None:
         linestyle = LINE_STYLES[phase_index % len(LINE_STYLES)]
         for part_index, part in enumerate(parts):
             if part in columns:
-                _plot(axes, columns, part, color=f"C{part_index}", linestyle=linestyle)
+                style = {"color": f"C{part_index}", "linestyle": linestyle, "marker": "."}
+                _plot(axes, columns, part, **style)
         axes.plot([], [], color="black", linestyle=linestyle, label=phase)
     for part_index, part in enumerate(parts):
         axes.plot([], [], color=f"C{part_index}", label=part.replace("_", " "))
-    axes.set_title("Parts that sum to the bits per dimension")
-    axes.set(xlabel="step of the phase", ylabel="bits/dim")
+    axes.set_title("Parts that sum to the bits per dimension (training)")
+    axes.set(xlabel="step of the phase, at the end of each epoch", ylabel="bits/dim")
+    axes.set_xlim(left=0)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid(alpha=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,18 @@ from lcma_tf.plots.figure import Path, new_figure, save_figure
 __all__ = ["save_factorization"]
 
 MAX_CHANNELS = 4  # Panels of one kind in a row; deeper scales have more channels than that.
+_GOES_ON, _LEAVES = "#1f4e9c", "#f6b26b"  # Told apart without colour too: dark and light.
+_LINE, _CHARACTERS_AN_INCH = 0.19, 13.5  # Of the text above, in inches.
+# What is said of the rules that come with lcma_tf; others are named alone.
+_RULES = {
+    "lcma": "of each 2x2 block of each channel the two dimensions that contributed most go on, the two "
+    "that contributed least leave",
+    "lcma_reversed": "of each 2x2 block of each channel the two dimensions that contributed least go "
+    "on, the two that contributed most leave",
+    "random": "half of all dimensions, drawn without regard to their place, go on",
+    "realnvp": "a fixed pattern: the diagonal of each 2x2 block of each channel goes on",
+    "none": "nothing leaves before the last scale",
+}
 
 
 def save_factorization(
@@ -19,8 +32,9 @@ def save_factorization(
     contributions: Sequence[np.ndarray | None],
     factorization_masks: Sequence[np.ndarray],
     exit_scale: np.ndarray,
+    rule: str | None = None,
 ) -> None:
-    """Draws what each dimension contributed and which stay, scale by scale, then all exits.
+    """Draws what each dimension contributed and which go on, scale by scale, then all exits.
 
     Args:
         path: the PNG file to write.
@@ -28,23 +42,58 @@ def save_factorization(
             coordinates of what is in the flow at that scale; None where the rule needs none.
         factorization_masks: bool arrays of the same shapes, True = goes on; empty for one scale.
         exit_scale: int `[H, W, C]` in data coordinates: the scale, 1 to K, where each exits.
+        rule: name of the split rule, for the title and what is said of it; None = not known.
     """
     masks = [np.asarray(mask) for mask in factorization_masks]
     terms = [None if term is None else np.asarray(term) for term in contributions]
     exit_scale = np.asarray(exit_scale)
     _check_factorization(terms, masks, exit_scale)
 
-    figure = new_figure(*_factorization_size(terms, masks, exit_scale))
-    bands = figure.subfigures(len(masks) + 1, 1, squeeze=False)[:, 0]
+    width, height = _factorization_size(terms, masks, exit_scale)
+    text = _explained(rule, terms, masks, columns=int(width * _CHARACTERS_AN_INCH))
+    above = _LINE * (text.count("\n") + 1) + 0.3
+    figure = new_figure(width, height + above)
+    shares = [above, *[height / (len(masks) + 1)] * (len(masks) + 1)]
+    head, *bands = figure.subfigures(len(shares), 1, squeeze=False, height_ratios=shares)[:, 0]
+    named = "" if rule is None else f": split rule '{rule}'"
+    head.suptitle(f"Which dimensions leave the flow at which scale{named}", fontsize=12)
+    head.text(0.5, 0.0, text, ha="center", va="bottom", fontsize=9, linespacing=1.35)
     for scale, (band, term, mask) in enumerate(zip(bands, terms, masks, strict=False), start=1):
         height, width, num_channels = mask.shape
         shown = min(num_channels, MAX_CHANNELS)
         which = f"the first {shown} of {num_channels}" if shown < num_channels else "all"
         size = f"{height} x {width} x {num_channels}"
-        band.suptitle(f"Scale {scale}: {size} in the flow, {which} channels c", fontsize=10)
+        title = f"Scale {scale}: {size} dimensions in the flow; {which} channels (ch)"
+        band.suptitle(title, fontsize=10)
         _draw_scale(band, None if term is None else term[..., :shown], mask[..., :shown])
     _draw_exit_scale(bands[-1], exit_scale, num_scales=len(masks) + 1)
     save_figure(figure, path)
+
+
+def _explained(
+    rule: str | None,
+    terms: Sequence[np.ndarray | None],
+    masks: Sequence[np.ndarray],
+    columns: int,
+) -> str:
+    """How to read the picture, in lines of so many characters."""
+    sentences = []
+    if rule in _RULES:
+        sentences.append(f"'{rule}': {_RULES[rule]}.")
+    if any(term is not None for term in terms):
+        sentences.append(
+            "Contribution of a dimension: the log-det terms of the pretrained flow up to this scale, "
+            "averaged over the training images, in nats."
+        )
+    if masks:
+        sentences.append(
+            "Masks: blue goes on and is transformed at the next scale too, orange leaves the flow here; "
+            "one square is one dimension. From scale 2 on rows and columns are those of what is left."
+        )
+    sentences.append(
+        "Last row: the same in the image: the scale at which each of its dimensions leaves."
+    )
+    return "\n".join(line for text in sentences for line in textwrap.wrap(text, columns))
 
 
 def _check_factorization(
@@ -53,7 +102,7 @@ def _check_factorization(
     if exit_scale.ndim != 3 or not np.issubdtype(exit_scale.dtype, np.integer):
         raise ValueError(
             "`exit_scale` must be an int array [H, W, C], "
-            f"received shape {exit_scale.shape}, dtype {exit_scale.dtype}."
+            f"got shape {exit_scale.shape}, dtype {exit_scale.dtype}."
         )
     last = len(masks) + 1
     if exit_scale.size == 0 or exit_scale.min() < 1 or exit_scale.max() > last:
@@ -61,17 +110,17 @@ def _check_factorization(
     if len(terms) != len(masks):
         raise ValueError(
             "`contributions` must have one entry for each mask, "
-            f"received {len(terms)} for {len(masks)} masks."
+            f"got {len(terms)} for {len(masks)} masks."
         )
     for scale, (term, mask) in enumerate(zip(terms, masks, strict=True), start=1):
         if mask.ndim != 3 or mask.dtype != bool or 0 in mask.shape:
             raise ValueError(
-                f"`factorization_masks` must be bool arrays [h, w, c], received shape "
+                f"`factorization_masks` must be bool arrays [h, w, c], got shape "
                 f"{mask.shape}, dtype {mask.dtype} at scale {scale}."
             )
         if term is not None and term.shape != mask.shape:
             raise ValueError(
-                f"`contributions` must have the shapes of the masks, received {term.shape} "
+                f"`contributions` must have the shapes of the masks, got {term.shape} "
                 f"for {mask.shape} at scale {scale}."
             )
 
@@ -86,11 +135,14 @@ def _factorization_size(
     ]
     height, width = exit_scale.shape[:2]
     panel = 1.7 * min(max(height / width, 0.4), 2.5)
-    return max(1.7 * max(counts, default=1) + 1.3, 5.5), (len(masks) + 1) * (panel + 0.85)
+    return max(1.7 * max(counts, default=1) + 2.4, 7.0), (len(masks) + 1) * (panel + 0.85)
 
 
 def _draw_scale(band: Any, term: np.ndarray | None, mask: np.ndarray) -> None:
-    """One scale: heat maps of the contribution on the left, kept and exited on the right."""
+    """One scale: heat maps of the contribution on the left, what goes on and leaves on the right."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
     shown = mask.shape[2]
     offset = 0 if term is None else shown
     panels = band.subplots(1, offset + shown, squeeze=False)[0]
@@ -99,35 +151,46 @@ def _draw_scale(band: Any, term: np.ndarray | None, mask: np.ndarray) -> None:
         low, high = np.percentile(term, [1, 99])
         for channel, axes in enumerate(panels[:offset]):
             image = axes.imshow(term[..., channel], vmin=low, vmax=high, interpolation="nearest")
-            axes.set_title(f"contribution, c {channel}", fontsize=8)
+            axes.set_title(f"contribution, ch {channel}", fontsize=8)
         bar = band.colorbar(image, ax=panels[:offset].tolist(), extend="both", pad=0.02)
-        bar.set_label("mean accumulated\nlog-det (nats/dim)", fontsize=8)
+        bar.set_label("contribution (nats)", fontsize=8)
         bar.ax.tick_params(labelsize=7)
+    colors = ListedColormap([_LEAVES, _GOES_ON])
     for channel, axes in enumerate(panels[offset:]):
-        # Black stays in the flow, white exits.
-        axes.imshow(~mask[..., channel], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(f"kept (black), c {channel}", fontsize=8)
+        axes.imshow(mask[..., channel], cmap=colors, vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(f"mask, ch {channel}", fontsize=8)
+    meanings = [Patch(color=_GOES_ON, label="goes on"), Patch(color=_LEAVES, label="leaves here")]
+    panels[-1].legend(
+        handles=meanings, fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False
+    )
     for axes in panels:
         _small_ticks(axes)
 
 
 def _draw_exit_scale(band: Any, exit_scale: np.ndarray, num_scales: int) -> None:
-    """For each position of the image the scale at which its dimensions exit."""
+    """For each position of the image the scale at which its dimensions leave."""
+    from matplotlib.colors import BoundaryNorm
+
     num_channels = exit_scale.shape[2]
-    maps = [("mean over channels", exit_scale.mean(axis=2))]
-    if 1 < num_channels <= MAX_CHANNELS:
-        maps += [(f"channel {c}", exit_scale[..., c]) for c in range(num_channels)]
+    maps = [
+        (f"ch {c}" if num_channels > 1 else "", exit_scale[..., c]) for c in range(num_channels)
+    ]
+    if num_channels > MAX_CHANNELS:
+        maps = [("mean over channels", exit_scale.mean(axis=2))]
     panels = band.subplots(1, len(maps), squeeze=False)[0]
+    steps = BoundaryNorm(np.arange(num_scales + 1) + 0.5, 256)
     for axes, (title, values) in zip(panels, maps, strict=True):
-        image = axes.imshow(values, vmin=1, vmax=max(num_scales, 2), cmap="magma")
+        image = axes.imshow(values, norm=steps, cmap="magma", interpolation="nearest")
         axes.set_title(title, fontsize=8)
         axes.set_xlabel("image column", fontsize=8)
         _small_ticks(axes)
     panels[0].set_ylabel("image row", fontsize=8)
     bar = band.colorbar(image, ax=panels.tolist(), ticks=range(1, num_scales + 1), panchor=False)
-    bar.set_label("scale of exit", fontsize=8)
+    names = [f"{scale}" for scale in range(1, num_scales)] + [f"{num_scales} (last)"]
+    bar.ax.set_yticklabels(names)
+    bar.set_label("scale at which it leaves", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    band.suptitle(f"Scale at which each dimension exits, of {num_scales}", fontsize=10)
+    band.suptitle(f"Scale at which each dimension leaves the flow, of {num_scales}", fontsize=10)
 
 
 def _small_ticks(axes: Any) -> None:

@@ -46,7 +46,7 @@ def save_image_grid(path: Path, images: np.ndarray, columns: int) -> None:
 
     images = _as_images("images", images)
     if columns < 1:
-        raise ValueError(f"`columns` must be at least 1, received columns={columns}.")
+        raise ValueError(f"`columns` must be at least 1, got columns={columns}.")
     Image.fromarray(_grid(images, columns)).save(path, format="PNG")
 
 
@@ -63,7 +63,7 @@ def save_temperatures(path: Path, samples_by_temperature: Mapping[float, np.ndar
     if len(shapes) > 1:
         raise ValueError(
             "`samples_by_temperature` must hold arrays of one shape, "
-            f"received {[row.shape for row in rows]}."
+            f"got {[row.shape for row in rows]}."
         )
     labels = [f"T = {t:g}" for t in temperatures]
     _save_rows(path, np.stack(rows), labels, "Samples at each temperature T")
@@ -80,7 +80,7 @@ def save_interpolation(path: Path, paths: np.ndarray) -> None:
     if paths.ndim != 5 or paths.shape[1] < 2:
         raise ValueError(
             "`paths` must have shape [rows, steps, H, W, C] with at least 2 steps, "
-            f"received shape {paths.shape}."
+            f"got shape {paths.shape}."
         )
     rows, steps = paths.shape[:2]
     _as_images("paths", paths.reshape((-1, *paths.shape[2:])))
@@ -96,7 +96,7 @@ def save_reconstruction(path: Path, originals: np.ndarray, reconstructions: np.n
     if originals.shape != reconstructions.shape:
         raise ValueError(
             "`reconstructions` must have the shape of `originals`, "
-            f"received {reconstructions.shape} for {originals.shape}."
+            f"got {reconstructions.shape} for {originals.shape}."
         )
     difference = np.abs(originals.astype(int) - reconstructions.astype(int))
     largest = int(difference.max())
@@ -115,10 +115,10 @@ def _as_images(name: str, images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise ValueError(
-            f"`{name}` must be images [N, H, W, C] with C = 1 or 3, received shape {images.shape}."
+            f"`{name}` must be images [N, H, W, C] with C = 1 or 3, got shape {images.shape}."
         )
     if images.dtype != np.uint8:
-        raise ValueError(f"`{name}` must be uint8, received dtype {images.dtype}.")
+        raise ValueError(f"`{name}` must be uint8, got dtype {images.dtype}.")
     return images
 
 

@@ -6,6 +6,7 @@ right: `recalibrate` makes them so before.
 
 from __future__ import annotations
 
+import functools
 import os
 
 import keras
@@ -17,6 +18,7 @@ from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.model import FlowModel
 from lcma_tf.model.recalibration import noise_of
+from lcma_tf.traced import traced
 
 __all__ = ["average_contributions", "load_contributions", "save_contributions"]
 
@@ -39,7 +41,7 @@ def average_contributions(
         K arrays, float32 `[H, W, C]`.
     """
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @functools.partial(traced, reduce_retracing=True)
     def sums(batch, index):
         terms = model.layer_terms(batch, noise_of(model, seed, index))
         return [tf.reduce_sum(layer, axis=0) for layer in terms]

@@ -23,6 +23,13 @@ BAD_EVALUATION = [
         "--split=tests: value should be one of <train|validation|test>",
     ),
     ("evaluate", {"seed": -1}, "--seed=-1 range [0,"),
+    ("evaluate", {"image_size": 0}, "`image_size` must be at least 1; got 0."),
+    (
+        "evaluate",
+        {"scores_csv": "{}/none/a.csv"},
+        "`scores_csv` must be a file in an existing folder /none/a.csv",
+    ),
+    ("evaluate", {"scores_csv": "{}/foreign"}, "`scores_csv` must be a file /foreign"),
     ("sample", {"workdir": "{}/none"}, "`workdir` must hold a finished run model.keras /none"),
     ("sample", {}, "`workdir` must hold a finished run model.keras /started"),
     (

@@ -107,6 +107,7 @@ def test_evaluate_refuses_real_pixels_for_a_flow_of_8_bit_ones(padded_run, monke
     framed = padded(images, 8)
     floats = {s: getattr(framed, s).astype(np.float32) for s in ("train", "validation", "test")}
     real = dataclasses.replace(framed, **floats)
-    monkeypatch.setattr(data, "load", lambda **options: real)
+    scored = data.OneSplit.of(real, "test")
+    monkeypatch.setattr("lcma_tf.experiment.run_images.load_for_scoring", lambda **options: scored)
     ended = commands.call("lcma_tf.evaluate", f"--workdir={workdir}")
     commands.assert_refused(ended, "`dataset` 8-bit real-valued")

@@ -9,7 +9,8 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
-from lcma_tf.data.sources.image_folder import _hashed_split
+from lcma_tf.data.sources.image_folder import hashed_split
+from lcma_tf.experiment.run_images import load_images, whose_images
 from lcma_tf.experiment.workdir import Workdir
 
 SPLITS = ("train", "validation", "test")
@@ -76,7 +77,7 @@ def test_the_split_by_names_is_that_of_the_names_without_links(tmp_path):
     """Pinned: which split a name belongs to may never change."""
     names = ("0.png", "4.png", "1.png", "ü.png", "a/b.jpg", os.fsdecode(b"\xff\x15.png"))
     expected = ["train", "validation", "test", "train", "train", "test"]
-    assert [_hashed_split(name) for name in names] == expected
+    assert [hashed_split(name) for name in names] == expected
     for number in range(40):
         save(tmp_path / "images" / f"{number % 2}" / f"{number}.png", number)
     before = values(load(tmp_path / "images"))
@@ -141,6 +142,144 @@ def test_names_that_are_no_utf8_are_read(tmp_path):
     for split in SPLITS:
         save(odd_folder / split / "a.png", 3)
     assert load(odd_folder).name.encode().endswith(b"\\xfe")
+
+
+@pytest.fixture
+def ten(tmp_path):
+    """Ten files without splits: by hash 8, 1 (4.png) and 1 (1.png)."""
+    for number in range(10):
+        save(tmp_path / "ten" / f"{number}.png", number)
+    return tmp_path / "ten"
+
+
+def test_a_folder_without_splits_is_scored_whole(ten):
+    whole = data.load_for_scoring(f"image_folder:{ten}")
+    assert whole.split == "all" and whole.images[:, 0, 0, 0].tolist() == list(range(10))
+    assert whole.file_names == tuple(f"{number}.png" for number in range(10))
+    assert whole.description == "No splits: all files."
+    padded = data.load_for_scoring(f"image_folder:{ten}", pad_to=4)
+    assert padded.image_shape == (4, 4, 3) and padded.num_original_dimensions == 2 * 2 * 3
+
+
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_one_split_is_scored_and_no_other_file_is_opened(by_folder, ten, folder):
+    place = folder if by_folder else ten
+    expected = load(place)
+    for bad in (folder / "train" / "c.png", folder / "validation" / "c.png", ten / "0.png"):
+        bad.write_bytes(b"")
+    (folder / "test" / "again").symlink_to("../train")
+    scored = data.load_for_scoring(f"image_folder:{place}", split="test")
+    assert scored.split == "test" and scored.fingerprint == expected.fingerprint["test"]
+    assert scored.file_names == (("test/a.png", "test/b.png") if by_folder else ("1.png",))
+
+
+def test_where_there_are_sub_folders_the_one_that_is_scored_must_be_there(folder):
+    (folder / "validation").rename(folder / "more")
+    assert data.load_for_scoring(f"image_folder:{folder}").file_names[0] == "test/a.png"
+    with pytest.raises(data.DataError, match="must have a folder validation to score that split"):
+        data.load_for_scoring(f"image_folder:{folder}", split="validation")
+
+
+def test_too_few_files_for_a_split_say_what_to_do(ten):
+    (ten / "1.png").unlink()
+    for refuses in (load, lambda f: data.load_for_scoring(f"image_folder:{f}", split="test")):
+        with pytest.raises(data.DataError) as caught:
+            refuses(ten)
+        message = str(caught.value)
+        assert "found 8 train, 1 validation, 0 test by hash of the file names" in message
+        assert "sub-folders train, validation and test" in message
+        assert "`validation_share`" in message
+    larger = load(ten, validation_share=0.3)
+    assert [len(getattr(larger, split)) for split in SPLITS] == [1, 3, 5]
+    assert larger.description == "Splits by hash of the file name, about 40 / 30 / 30 %."
+
+
+def test_a_larger_share_of_validation_only_adds_to_it():
+    names = [f"{number}.png" for number in range(2000)]
+    before = {name: hashed_split(name, 0.05) for name in names}
+    for share in (0.1, 0.2, 0.33):
+        now = {name: hashed_split(name, share) for name in names}
+        assert all(now[n] == before[n] for n in names if before[n] != "train")
+        for split in ("validation", "test"):
+            assert abs(list(now.values()).count(split) / 2000 - share) < 0.03
+        before = now
+    halves = [hashed_split(name, 0.5) for name in names]
+    assert abs(halves.count("train") / 2000 - 0.25) < 0.03
+
+
+def test_a_share_is_for_what_has_no_splits(folder, tmp_path):
+    with pytest.raises(data.DataError, match="`validation_share` must be None where sub-folders"):
+        load(folder, validation_share=0.2)
+    whole = commands.write_npz(tmp_path / "a.npz")
+    with pytest.raises(data.DataError, match="`validation_share` must be None, as the set has"):
+        data.load(whole, validation_share=0.2)
+    for share in (0, 0.6, float("nan")):
+        with pytest.raises(data.DataError, match=r"`validation_share` must be None or in \(0, 0.5"):
+            load(folder, validation_share=share)
+    with pytest.raises(
+        data.DataError, match="`validation_share` must be None for any set but npz,"
+    ):
+        data.load("photo_patches", validation_share=0.2)
+
+
+def test_an_archive_without_all_splits(tmp_path):
+    train = commands.splits()["train"]
+    name = commands.write_npz(tmp_path / "a.npz", train=train)
+    with pytest.raises(data.DataError, match="missing validation, test.*`validation_share` cuts"):
+        data.load(name)
+    images = data.load(name, validation_share=0.25)
+    assert [len(getattr(images, split)) for split in SPLITS] == [12, 6, 6]
+    assert np.array_equal(images.test, train[-6:])
+    scored = data.load_for_scoring(name, split="test", validation_share=0.25)
+    assert scored.fingerprint == images.fingerprint["test"]
+    alone = commands.write_npz(tmp_path / "b.npz", test=train, train=np.zeros(3))
+    assert np.array_equal(data.load_for_scoring(alone).images, train)
+    with pytest.raises(data.DataError, match="missing validation, found test, train"):
+        data.load_for_scoring(alone, split="validation")
+
+
+def test_what_was_done_to_files_is_said_once_with_a_count(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((4, 4), 9, np.uint8)).save(tmp_path / f"grey{number}.png")
+    save(tmp_path / "large.png", 1, size=(9, 8))
+    save(tmp_path / "small.png", 2, size=(3, 8))
+    Image.new("RGBA", (4, 4)).save(tmp_path / "rgba.png")
+    Image.new("P", (4, 4)).save(tmp_path / "palette.png", transparency=0)
+    for name in ("a.webp", "b.WEBP", "c.gif", "README", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"?")
+    images = data.load_for_scoring(f"image_folder:{tmp_path}", image_size=4)
+    assert images.images[:3].tolist() == np.full((3, 4, 4, 3), 9).tolist()
+    assert images.description == (
+        "No splits: all files. 1 file was enlarged, which smooths and flatters bits/dim. "
+        "3 files were grey and became RGB. 2 files were transparent somewhere, which was dropped. "
+        "4 files were skipped by suffix: 2 .webp, 1 .gif, 1 without one."
+    )
+    for file in tmp_path.glob("[lsrp]*.png"):
+        file.unlink()
+    alone = data.load_for_scoring(f"image_folder:{tmp_path}")
+    assert alone.image_shape == (4, 4, 1) and "grey" not in alone.description
+    for file in tmp_path.glob("*.png"):
+        file.unlink()
+    with pytest.raises(data.DataError, match=r"file to score; found none\. 4 files were skipped"):
+        data.load_for_scoring(f"image_folder:{tmp_path}")
+
+
+def test_the_folder_of_a_run_is_known_where_it_has_moved(ten, tmp_path):
+    """Its test images alone are scored: it was trained on the others."""
+    run = lcma_tf.TrainConfig(dataset=f"image_folder:{ten}")
+    flow = lcma_tf.FlowConfig((2, 2, 3), num_scales=1)
+    workdir = Workdir(tmp_path / "run")
+    workdir.claim(flow, run, load(ten).fingerprint)
+    own = load_images(workdir, flow, run)
+    assert own.file_names == ("1.png",) and whose_images(workdir, own)[0]
+    ten.rename(tmp_path / "moved")
+    moved = load_images(workdir, flow, run, dataset=f"image_folder:{tmp_path / 'moved'}")
+    assert moved.split == "test" and moved.fingerprint == own.fingerprint
+    assert "by hash of the name" in moved.description
+    save(tmp_path / "moved" / "1.png", 77)
+    others = load_images(workdir, flow, run, dataset=f"image_folder:{tmp_path / 'moved'}")
+    assert others.split == "all" and len(others.images) == 10
+    assert whose_images(workdir, others)[0] is False
 
 
 def test_bad_files_are_an_error_that_says_how_to_go_on(folder):

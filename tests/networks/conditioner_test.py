@@ -143,7 +143,7 @@ def test_l2_is_of_the_magnitudes_and_of_the_scales_of_pixel_masks(pixel_mask):
 
 
 def test_fresh_weights():
-    network = ResidualConditioner(3, 2, 4, 2, MASK, initial_scale=0.0)
+    network = ResidualConditioner(3, 2, 4, 2, pixel_mask=MASK, initial_scale=0.0)
     weights = weights_of(network)
     for name, value in weights.items():
         if "kernel" in name:

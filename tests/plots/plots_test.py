@@ -81,6 +81,58 @@ def test_training_curves(tmp_path, with_parts):
     assert_picture(tmp_path / "one")
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures in the place of their files."""
+    figures = []
+    for module in (plots.curves, plots.factorization):
+        monkeypatch.setattr(module, "save_figure", lambda figure, path: figures.append(figure))
+    return figures
+
+
+def texts(figure) -> str:
+    """Everything written in it, in one line."""
+    written = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    return " ".join(" ".join(text.get_text().split()) for text in written)
+
+
+@pytest.mark.parametrize(
+    ("rule", "with_terms", "words"),
+    [
+        ("lcma", True, "that contributed most go on"),
+        ("realnvp", False, "the diagonal of each 2x2 block"),
+        ("mine", True, "split rule 'mine'"),
+    ],
+)
+def test_a_factorization_says_how_to_read_it(drawn, rule, with_terms, words):
+    contributions, masks, exit_scale = random_factorization((8, 16, 3), 3)
+    terms = contributions if with_terms else [None] * len(masks)
+    plots.save_factorization("x", terms, masks, exit_scale, rule)
+    told = texts(drawn[0])
+    assert f"split rule '{rule}'" in told and words in told
+    assert "blue goes on" in told and "goes on leaves here" in told
+    assert ("contribution (nats)" in told) == ("in nats" in told) == with_terms
+    assert "scale at which it leaves" in told and "3 (last)" in told
+
+
+def test_curves_of_one_epoch_are_points_and_say_what_they_are(drawn):
+    phases = {"pretrain": curves(True, 1), "train": curves(True, 1)}
+    plots.save_training_curves("x", phases, {"PNG": 5.6})
+    told = texts(drawn[0])
+    assert "Training mostly lies above" in told and "compares with the dashed lines" in told
+    assert "pretrain is another network than train" in told
+    lines = drawn[0].findobj(lambda artist: hasattr(artist, "get_xydata"))
+    points = [line for line in lines if len(line.get_xydata()) == 1 and line.axes is not None]
+    curves_drawn = [
+        line for line in points if line.get_label()[:1] != "_" or line.get_marker() == "."
+    ]
+    assert len(curves_drawn) == 2 * 2 + 2 * 5
+    assert all(line.get_marker() in ("x", "o", ".") for line in curves_drawn)
+    plots.save_training_curves("x", {"train": curves(False)})
+    told = texts(drawn[1])
+    assert "pretrain" not in told and "Parts" not in told and "dashed" not in told
+
+
 def test_the_difference_of_a_reconstruction_counts_pixels_not_channels(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(plots.images, "_save_rows", lambda *arguments: titles.append(arguments[-1]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +20,12 @@ __all__ = ["SUFFIXES", "walk"]
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def walk(name: str, folders: Sequence[Path], above: Path | None = None) -> list[list[Path]]:
+def walk(
+    name: str, folders: Sequence[Path], above: Path | None = None
+) -> tuple[list[list[Path]], Counter[str]]:
     """For each folder the files with a suffix of `SUFFIXES` below it, in order of their relative names.
+
+    Beside them, how many other files there are, by suffix; of hidden files nothing is said.
 
     Whatever has the suffix and is no folder is listed, links that lead nowhere too: reading it fails.
 
@@ -33,31 +38,33 @@ def walk(name: str, folders: Sequence[Path], above: Path | None = None) -> list[
         DataError: a folder that cannot be read, or a link without a suffix that leads nowhere.
     """
     entered = set() if above is None else {_identity(name, above)}
+    skipped: Counter[str] = Counter()
     found = []
     for folder in folders:
         of_folder = set()  # Folders that the user names are read whatever the others hold.
-        found.append(_files_below(name, folder, of_folder))
+        found.append(_files_below(name, folder, of_folder, skipped))
         entered |= of_folder
     pending = [(files, link) for files, links in found for link in links]
     while pending:
         deeper = []
         for files, link in pending:
-            below, links = _files_below(name, link, entered)
+            below, links = _files_below(name, link, entered, skipped)
             files.extend(below)
             deeper.extend((files, further) for further in links)
         pending = deeper
-    return [
+    in_order = [
         sorted(files, key=lambda file: file.relative_to(folder).as_posix())
         for folder, (files, _) in zip(folders, found, strict=True)
     ]
+    return in_order, skipped
 
 
 def _files_below(
-    name: str, top: Path, entered: set[tuple[int, int]]
+    name: str, top: Path, entered: set[tuple[int, int]], skipped: Counter[str]
 ) -> tuple[list[Path], list[Path]]:
     """Image files, and links to folders, in `top` and in the real folders below it.
 
-    What is in `entered` already is left out; what is read is added.
+    What is in `entered` already is left out; what is read is added, and other files to `skipped`.
     """
     files, links, left = [], [], [top]
     while left:
@@ -76,6 +83,8 @@ def _files_below(
                 (links if entry.is_symlink() else left).append(path)
             elif path.suffix.lower() in SUFFIXES:
                 files.append(path)
+            elif not entry.name.startswith("."):
+                skipped[path.suffix.lower()] += 1
     return files, sorted(links)
 
 

@@ -1,21 +1,27 @@
 """Images from a folder of PNG and JPEG files.
 
 Split by the folders `train`, `validation` and `test`, or, where there are none, by a hash of each
-file's name: an image then keeps its split when others are added or removed.
+file's name: an image then keeps its split when others are added or removed. What is only scored needs
+no splits: a folder without them is then taken whole.
 """
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
-from lcma_tf.data.resize import center_square
+from lcma_tf.data.one_split import WHOLE, OneSplit
+from lcma_tf.data.sources.folder_reader import FolderReader, skipped_by_suffix
 from lcma_tf.data.sources.folder_walk import SUFFIXES, walk
+from lcma_tf.data.splits import shares
 from lcma_tf.files.paths import printable
-from lcma_tf.image_files import ImageFileError, decode_image, read_image_file
 
-_NUM_NAMED = 5  # Of the bad files that are left out.
+_BY_FOLDER = "Splits by folder."
+_BY_HASH = "Splits by hash of the file name"
+_CURE = (
+    "sub-folders train, validation and test make the splits yours, and `validation_share` makes that "
+    "of validation, and of test, larger"
+)
 
 
 def load_image_folder(
@@ -23,10 +29,13 @@ def load_image_folder(
     data_dir: str | None = None,
     image_size: int | None = None,
     skip_bad_images: bool = False,
+    validation_share: float | None = None,
 ) -> ImageData:
     """Reads every .png, .jpg and .jpeg file below a folder, in order of its relative name.
 
-    Files are PNG or JPEG by their content. Links to folders are followed, each folder once.
+    Files are PNG or JPEG by their content. Links to folders are followed, each folder once. The
+    description counts the files that were skipped by their suffix, enlarged, made RGB, or robbed of
+    their transparency.
 
     Args:
         path: the folder; `~` is expanded. With sub-folders `train`, `validation` and `test` those
@@ -38,6 +47,8 @@ def load_image_folder(
             size.
         skip_bad_images: leave out files that cannot be decoded; the description says how many, and
             names the first.
+        validation_share: of a folder without sub-folders the share of validation, in (0, 0.5], and of
+            test (`lcma_tf.data.splits.shares`), by the same hash; None = 10 % each.
 
     Greyscale files stay one channel if all files are grey; otherwise everything becomes RGB.
     Transparency is dropped, and a camera's orientation mark is obeyed.
@@ -47,109 +58,156 @@ def load_image_folder(
             decoded or has more than 8 bits a channel, or files of several sizes without `image_size`.
     """
     del data_dir
+    name, root = _folder(path)
+    present = _sub_folders(root)
+    if present and len(present) < len(SPLITS):
+        raise DataError(
+            f"{name}: must have all of the folders {', '.join(SPLITS)} or none of them; "
+            f"found only {', '.join(present)}"
+        )
+    files: dict[str, list[Path]] = {}
+    if present:
+        if validation_share is not None:
+            raise DataError(
+                f"{name}: `validation_share` must be None where sub-folders make the splits; got "
+                f"{validation_share}"
+            )
+        found, skipped = walk(name, [root / split for split in SPLITS], above=root)
+        files.update(zip(SPLITS, found, strict=True))
+        rule = _BY_FOLDER
+    else:
+        (everything,), skipped = walk(name, [root])
+        files.update(_by_hash(root, everything, validation_share))
+        rule = _rule(validation_share)
+    _check_splits(name, files, skipped_by_suffix(skipped), bool(present))
+    reader = FolderReader(name, root, image_size, skip_bad_images)
+    images, good = reader.read([file for split in SPLITS for file in files[split]])
+    read = set(good)
+    files = {split: [file for file in files[split] if file in read] for split in SPLITS}
+    _check_splits(name, files, reader.left_out(), bool(present))
+    first, second = len(files["train"]), len(files["train"]) + len(files["validation"])
+    train, validation, test = images[:first], images[first:second], images[second:]
+    description = _described(rule, reader, skipped)
+    return ImageData(name, train, validation, test, description=description)
+
+
+def load_folder_to_score(
+    path: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    skip_bad_images: bool = False,
+    validation_share: float | None = None,
+    *,
+    split: str | None = None,
+) -> OneSplit:
+    """Of the same folder one split, or all of it; no other file is opened.
+
+    Args:
+        path: as for `load_image_folder`.
+        data_dir: not used.
+        image_size: as for `load_image_folder`.
+        skip_bad_images: likewise.
+        validation_share: likewise; where there are sub-folders it has no say.
+        split: that of the sub-folder of this name, which alone must be there; of a folder without such
+            sub-folders, that by hash. None = `test` where there are sub-folders, else all files.
+
+    Raises:
+        DataError: as `load_image_folder`.
+    """
+    del data_dir
+    name, root = _folder(path)
+    present = _sub_folders(root)
+    if present:
+        split, rule = split or "test", _BY_FOLDER
+        if split not in present:
+            raise DataError(
+                f"{name}: must have a folder {split} to score that split; found only "
+                f"{', '.join(present)}"
+            )
+        # All of them: a link to a file of another split adds nothing, as in `load_image_folder`.
+        found, skipped = walk(name, [root / other for other in present], above=root)
+        files = found[present.index(split)]
+    else:
+        (files,), skipped = walk(name, [root])
+        rule = "No splits: all files." if split is None else _rule(validation_share)
+        if split is not None:
+            by_split = _by_hash(root, files, validation_share)
+            _check_splits(name, by_split, skipped_by_suffix(skipped), False, needed=split)
+            files = by_split[split]
+    reader = FolderReader(name, root, image_size, skip_bad_images)
+    images, good = reader.read(files)
+    if not good:
+        notes = [note for note in (reader.left_out(), skipped_by_suffix(skipped)) if note]
+        raise DataError(
+            f"{name}: must have a {'/'.join(SUFFIXES)} file to score; found none"
+            f"{'. ' * bool(notes)}{' '.join(notes)}"
+        )
+    return OneSplit(
+        name,
+        split or WHOLE,
+        images,
+        description=_described(rule, reader, skipped),
+        file_names=tuple(file.relative_to(root).as_posix() for file in good),
+    )
+
+
+def hashed_split(relative_name: str, validation_share: float | None = None) -> str:
+    """The split of a file, by its name relative to a folder without sub-folders for splits."""
+    # Python's own hash() of a string differs from one process to the next. The bytes of a name that is
+    # no UTF-8 are what the file system has.
+    content = relative_name.encode("utf-8", "surrogateescape")
+    number = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+    if validation_share is None:
+        return {0: "test", 1: "validation"}.get(number % 10, "train")
+    # Test from below, validation from above: a larger share only adds to either, up to a third.
+    place, share = number / 2**64, shares(validation_share)
+    if place < share["test"]:
+        return "test"
+    return "validation" if place >= 1 - share["validation"] else "train"
+
+
+def _folder(path: str) -> tuple[str, Path]:
     name = printable(f"image_folder:{path}")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(
             f"{name}: must name an existing folder; there is none at {printable(root.absolute())!r}"
         )
-    files, rule = _split_files(name, root)
-    _check_splits(name, files)
-    reader = _Reader(name, root, image_size, skip_bad_images)
-    pictures = {split: reader.read(files[split]) for split in SPLITS}
-    _check_splits(name, pictures, reader.left_out())
-    grey = all(picture.ndim == 2 for split in SPLITS for picture in pictures[split])
-    train, validation, test = (
-        np.stack([_with_channels(picture, grey) for picture in pictures.pop(split)])
-        for split in SPLITS
+    return name, root
+
+
+def _sub_folders(root: Path) -> list[str]:
+    return [split for split in SPLITS if (root / split).is_dir()]
+
+
+def _by_hash(root: Path, files: list[Path], share: float | None) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    for file in files:
+        found[hashed_split(file.relative_to(root).as_posix(), share)].append(file)
+    return found
+
+
+def _rule(share: float | None) -> str:
+    if share is None:
+        return f"{_BY_HASH}, about 80 / 10 / 10 %."
+    validation, test = (100 * shares(share)[split] for split in ("validation", "test"))
+    return f"{_BY_HASH}, about {100 - validation - test:.0f} / {validation:.0f} / {test:.0f} %."
+
+
+def _check_splits(
+    name: str, splits: dict[str, list], note: str, by_folder: bool, *, needed: str | None = None
+) -> None:
+    if all(splits[split] for split in ([needed] if needed else SPLITS)):
+        return
+    found = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+    cure = "" if by_folder else f" by hash of the file names; {_CURE}"
+    every = f"`{needed}`" if needed else "every split"
+    raise DataError(
+        f"{name}: {every} must have a {'/'.join(SUFFIXES)} file; found {found}{cure}"
+        f"{'. ' * bool(note)}{note}"
     )
-    description = " ".join(filter(None, [rule, reader.left_out()]))
-    return ImageData(name, train, validation, test, description=description)
 
 
-def _split_files(name: str, root: Path) -> tuple[dict[str, list[Path]], str]:
-    present = [split for split in SPLITS if (root / split).is_dir()]
-    if present and len(present) < len(SPLITS):
-        raise DataError(
-            f"{name}: must have all of the folders {', '.join(SPLITS)} or none of them; "
-            f"found only {', '.join(present)}"
-        )
-    if present:
-        found = walk(name, [root / split for split in SPLITS], above=root)
-        return dict(zip(SPLITS, found, strict=True)), "Splits by folder."
-    files = {split: [] for split in SPLITS}
-    for file in walk(name, [root])[0]:
-        files[_hashed_split(file.relative_to(root).as_posix())].append(file)
-    return files, "Splits by hash of the file name, about 80 / 10 / 10 %."
-
-
-def _check_splits(name: str, splits: dict[str, list], note: str = "") -> None:
-    if not all(splits.values()):
-        found = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
-        raise DataError(
-            f"{name}: every split must have a {'/'.join(SUFFIXES)} file; found {found}"
-            f"{'. ' * bool(note)}{note}"
-        )
-
-
-def _hashed_split(relative_name: str) -> str:
-    # Python's own hash() of a string differs from one process to the next. The bytes of a name that is
-    # no UTF-8 are what the file system has.
-    content = relative_name.encode("utf-8", "surrogateescape")
-    bucket = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % 10
-    return {0: "test", 1: "validation"}.get(bucket, "train")
-
-
-class _Reader:
-    """Reads files to pixels of one size, and counts those that it leaves out."""
-
-    def __init__(self, name: str, root: Path, image_size: int | None, skips: bool):
-        self._name, self._root = name, root
-        self._image_size, self._skips = image_size, skips
-        self._first = None
-        self._bad: list[str] = []
-
-    def read(self, files: list[Path]) -> list[np.ndarray]:
-        """uint8 `[H, W]` or `[H, W, 3]` of every good file."""
-        pictures = []
-        for file in files:
-            try:
-                picture = decode_image(read_image_file(file))
-            except ImageFileError as error:
-                self._refuse(file, error)
-                continue
-            if self._image_size is not None:
-                picture = center_square(picture, self._image_size)
-            self._first = self._first or (file, picture.size)
-            first, (width, height) = self._first
-            if picture.size != (width, height):
-                raise DataError(
-                    f"{self._name}: files must be of one size unless `image_size` is given; got "
-                    f"{printable(first)} with {width}x{height} pixels and {printable(file)} with "
-                    f"{picture.width}x{picture.height}"
-                )
-            pictures.append(np.asarray(picture))
-        return pictures
-
-    def left_out(self) -> str:
-        """A sentence on the files that were left out; empty if none was."""
-        if not self._bad:
-            return ""
-        count, named = len(self._bad), self._bad[:_NUM_NAMED]
-        further = f" and {count - len(named):,} more" if count > len(named) else ""
-        files = "1 bad image file was" if count == 1 else f"{count:,} bad image files were"
-        return f"{files} left out: {'; '.join(named)}{further}."
-
-    def _refuse(self, file: Path, error: ImageFileError) -> None:
-        if not self._skips:
-            raise DataError(
-                f"{self._name}: every image file must be readable; {printable(file)} is not: it "
-                f"{error}; `skip_bad_images` leaves such files out"
-            ) from error
-        self._bad.append(f"{printable(file.relative_to(self._root).as_posix())} ({error})")
-
-
-def _with_channels(picture: np.ndarray, grey: bool) -> np.ndarray:
-    if picture.ndim == 3:
-        return picture
-    return picture[..., None] if grey else np.repeat(picture[..., None], 3, axis=-1)
+def _described(rule: str, reader: FolderReader, skipped: Counter[str]) -> str:
+    notes = (rule, reader.left_out(), reader.changed(), skipped_by_suffix(skipped))
+    return " ".join(filter(None, notes))

@@ -1,27 +1,40 @@
 """Images from one `.npz` file with the arrays `train`, `validation` and `test`.
 
+What is only scored needs no more than its own array.
+
 Nothing in the file is unpickled, so a file from a stranger cannot run code.
 """
 
+import contextlib
 import os
 import zipfile
+from collections.abc import Iterator
 
 import numpy as np
 
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
+from lcma_tf.data.one_split import OneSplit
+from lcma_tf.data.splits import with_all_splits
 from lcma_tf.files.npz import read_array
 from lcma_tf.files.paths import printable
 
 _MAGIC = np.lib.format.MAGIC_PREFIX  # Of one array by itself.
 
 
-def load_npz(path: str, data_dir: str | None = None, image_size: int | None = None) -> ImageData:
+def load_npz(
+    path: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    validation_share: float | None = None,
+) -> ImageData:
     """Reads uint8 `[N, H, W, C]` splits; arrays of other names are left alone.
 
     Args:
         path: the file; `~` is expanded.
         data_dir: not used, the path says it all.
         image_size: if given, the images must be of this height and width already.
+        validation_share: of `train`, for an archive without `validation` or `test`
+            (`with_all_splits`); None = it must have all three.
 
     Raises:
         DataError: no such file, not an archive, a split missing, torn or pickled, or arrays that
@@ -29,6 +42,56 @@ def load_npz(path: str, data_dir: str | None = None, image_size: int | None = No
     """
     del data_dir
     name = printable(f"npz:{path}")
+    with _opened(name, path) as (archive, found):
+        missing = [split for split in SPLITS if split not in found]
+        if missing and (validation_share is None or "train" in missing):
+            cure = (
+                ""
+                if "train" in missing
+                else "; `validation_share` cuts what is missing out of train"
+            )
+            raise _missing(name, missing, found, cure)
+        arrays = {
+            split: _read_split(archive, name, split, found[split])
+            for split in SPLITS
+            if split in found
+        }
+    data = with_all_splits(name, arrays, validation_share=validation_share)
+    _check_size(name, data.image_shape, image_size)
+    return data
+
+
+def load_npz_to_score(
+    path: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    validation_share: float | None = None,
+    *,
+    split: str | None = None,
+) -> OneSplit:
+    """One split (None = `test`) of the same file; no other array is read, nor need be there.
+
+    An archive without `validation` or `test` whose splits `validation_share` makes is read whole.
+
+    Raises:
+        DataError: as `load_npz`.
+    """
+    split, name = split or "test", printable(f"npz:{path}")
+    with _opened(name, path) as (archive, found):
+        is_cut = validation_share is not None and not set(SPLITS) <= found.keys()
+        if not is_cut and split not in found:
+            raise _missing(name, [split], found)
+        images = None if is_cut else _read_split(archive, name, split, found[split])
+    if images is None:
+        return OneSplit.of(load_npz(path, data_dir, image_size, validation_share), split)
+    data = OneSplit(name, split, images)
+    _check_size(name, data.image_shape, image_size)
+    return data
+
+
+@contextlib.contextmanager
+def _opened(name: str, path: str) -> Iterator[tuple[zipfile.ZipFile, dict[str, str]]]:
+    """An archive, and the member of each array in it."""
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         place = printable(os.path.abspath(path))
@@ -45,23 +108,22 @@ def load_npz(path: str, data_dir: str | None = None, image_size: int | None = No
     if archive is None:
         raise DataError(f"{name}: must be an .npz archive of named arrays; got a single array")
     with archive:
-        found = {member.removesuffix(".npy"): member for member in archive.namelist()}
-        missing = [split for split in SPLITS if split not in found]
-        if missing:
-            raise DataError(
-                f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
-                f"found {', '.join(found) or 'none'}"
-            )
-        train, validation, test = (
-            _read_split(archive, name, split, found[split]) for split in SPLITS
-        )
-    data = ImageData(name, train, validation, test)
-    if image_size is not None and data.image_shape[:2] != (image_size, image_size):
+        yield archive, {member.removesuffix(".npy"): member for member in archive.namelist()}
+
+
+def _missing(name: str, missing: list[str], found: dict[str, str], cure: str = "") -> DataError:
+    return DataError(
+        f"{name}: must hold the arrays {', '.join(SPLITS)}; missing {', '.join(missing)}, "
+        f"found {', '.join(found) or 'none'}{cure}"
+    )
+
+
+def _check_size(name: str, image_shape: tuple[int, ...], image_size: int | None) -> None:
+    if image_size is not None and image_shape[:2] != (image_size, image_size):
         raise DataError(
             f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "
-            f"taken as they are; got {list(data.image_shape)}"
+            f"taken as they are; got {list(image_shape)}"
         )
-    return data
 
 
 def _read_split(archive: zipfile.ZipFile, name: str, split: str, member: str) -> np.ndarray:

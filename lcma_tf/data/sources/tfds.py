@@ -15,7 +15,11 @@ JPEG_METHOD = "INTEGER_FAST"
 
 
 def load_tfds(
-    name: str, data_dir: str | None = None, image_size: int | None = None, advice: str | None = None
+    name: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    advice: str | None = None,
+    validation_share: float | None = None,
 ) -> ImageData:
     """Reads `name`, preparing it first (a download, for most sets) if it is not prepared.
 
@@ -29,6 +33,8 @@ def load_tfds(
         image_size: height and width in pixels to which each image is brought (largest centred
             square, area average when shrinking).
         advice: how the set can be had where it cannot be prepared; None = TFDS' manual way.
+        validation_share: of train, for a set without a validation or a test split
+            (`with_all_splits`).
 
     Without a network TFDS retries a download for about 200 seconds before it gives up.
 
@@ -42,7 +48,7 @@ def load_tfds(
     source = f"TensorFlow Datasets {builder.info.full_name}."
     if image_size is not None:
         source += f" Largest centred squares, brought to {image_size}x{image_size} pixels."
-    return with_all_splits(name, arrays, source, JPEG_METHOD)
+    return with_all_splits(name, arrays, source, JPEG_METHOD, validation_share)
 
 
 def find_builder(name: str, data_dir: str | None):

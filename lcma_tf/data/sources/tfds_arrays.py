@@ -3,9 +3,11 @@
 TFDS is imported inside the functions only: it costs start-up time that an `.npz` user need not pay.
 """
 
+import contextlib
 import functools
+import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -31,7 +33,8 @@ def prepare(builder, name: str, data_dir: str | None, advice: str | None = None)
     if builder.is_prepared():
         return
     try:
-        builder.download_and_prepare()
+        with _no_advice_to_itself():
+            builder.download_and_prepare()
     except DataError:
         raise
     # ConnectionError, AssertionError, NonMatchingChecksumError, DownloadError, or whatever one of
@@ -104,7 +107,11 @@ def read_split(
         transform = functools.partial(center_square_pixels, size=image_size)
     only_images = tfds.decode.PartialDecoding({"image": True})
     with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
-        images = builder.as_dataset(split=split, decoders=only_images).map(lambda x: x["image"])
+        with _no_advice_to_itself():
+            # Read once: a cache would warn where only the first image is looked at.
+            uncached = tfds.ReadConfig(try_autocache=False)
+            images = builder.as_dataset(split=split, decoders=only_images, read_config=uncached)
+        images = images.map(lambda x: x["image"])
         count = int(images.cardinality())
         if transform is not None:
             one_by_one = images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
@@ -121,6 +128,25 @@ def read_split(
                 f"{name}: images of `{split}` must be of one size unless `image_size` is given; "
                 f"the first is {list(shape)}, another is not"
             ) from error
+
+
+@contextlib.contextmanager
+def _no_advice_to_itself() -> Iterator[None]:
+    """Without what TFDS warns of where it does so itself: nobody else can help it.
+
+    It reads of features what it tells others not to read, and looks at the folder that it is making.
+    """
+    own = ("`FeatureConnector.dtype` is deprecated", "has no dataset_info.json")
+
+    def is_for_others(record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in own)
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_for_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_for_others)
 
 
 def _collect(batches: Iterable[np.ndarray], count: int) -> np.ndarray:

@@ -72,6 +72,7 @@ class ServingClient:
         self,
         transport: Transport,
         image_shape: Sequence[int] | None = None,
+        *,
         max_batch_size: int = MAX_BATCH_SIZE,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         timeout: float = 60.0,

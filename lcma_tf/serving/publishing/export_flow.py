@@ -22,6 +22,7 @@ _DEFAULT_COMMAND = "lcma_tf.serving.publishing.export_flow.export_flow(model, ..
 def export_flow(
     model: FlowModel,
     export_dir: str | os.PathLike[str],
+    *,
     noise_seed: int = 0,
     num_importance_samples: int = 1,
     max_batch_size: int = MAX_BATCH_SIZE,
