@@ -57,7 +57,6 @@ class FlowModel(ImageDensity, keras.Model):
 
     Example:
         ```python
-        import keras
         import numpy as np
 
         import lcma_tf
@@ -67,11 +66,7 @@ class FlowModel(ImageDensity, keras.Model):
             image_shape=(8, 8, 1), num_scales=1, base_dim=4, num_residual_blocks=1
         )
         model = lcma_tf.FlowModel(config)
-        model.compile(
-            keras.optimizers.Adam(1e-3, global_clipnorm=100.0),
-            loss=lcma_tf.NegativeLogLikelihood(),
-            jit_compile=False,
-        )
+        model.compile("adam", loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
         model.fit(images, batch_size=16, verbose=0)
         bits = model.bits_per_dim(images[:8])  # [8]
         ```
