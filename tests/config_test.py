@@ -103,8 +103,8 @@ def test_warm_up_must_end_before_the_steps_do(steps):
         TrainConfig(warmup_steps=50, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})
 
 
-def test_the_share_of_validation_is_handed_on_where_it_is_given():
-    assert "validation_share" not in TrainConfig().data_options()
+def test_the_share_of_validation_is_handed_on():
+    assert TrainConfig().data_options()["validation_share"] is None
     assert TrainConfig(validation_share=0.5).data_options()["validation_share"] == 0.5
 
 

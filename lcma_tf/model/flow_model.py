@@ -19,11 +19,7 @@ from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.noise import SCORE, TRAIN
 from lcma_tf.model.passes import FlowPasses
-from lcma_tf.model.recalibration import (
-    batches_again,
-    moments_step,
-    recalibrate_after_fit,
-)
+from lcma_tf.model.recalibration import batches_again, recalibrate_after_fit
 from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
 __all__ = ["FlowModel"]
@@ -101,7 +97,6 @@ class FlowModel(ImageDensity, keras.Model):
             aggregation="only_first_replica",
             name="training_calls",
         )
-        self.moments_step = moments_step(self)
         self.built = True
 
     @property
@@ -165,7 +160,8 @@ class FlowModel(ImageDensity, keras.Model):
         calls = int(np.asarray(self.training_calls))
         history = super().fit(x, *args, **kwargs)
         if int(np.asarray(self.training_calls)) > calls:
-            recalibrate_after_fit(self, again(), verbose=asked["verbose"] in ("auto", 1))
+            verbose = asked["verbose"] in ("auto", 1)
+            recalibrate_after_fit(self, again(), self.distribute_strategy, verbose)
         return history
 
     def call(self, images, training=False):

@@ -14,7 +14,7 @@ from lcma_tf.choices import PIXEL_TRANSFORMS
 from lcma_tf.config import FlowConfig
 from lcma_tf.model.graph_checks import finite
 from lcma_tf.model.importance_bound import importance_weighted
-from lcma_tf.model.noise import SAMPLE, SCORE, stateless_seed
+from lcma_tf.model.noise import MOMENTS, SAMPLE, SCORE, stateless_seed
 from lcma_tf.model.pixel_distribution import PixelDistribution
 from lcma_tf.model.row_by_row import row_by_row
 from lcma_tf.traced import traced
@@ -29,7 +29,8 @@ class FlowPasses:
 
     Whole as soon as it is made, and not changed afterwards. `log_prob`, `bound`, `encode`, `decode` and
     `sample` are compiled once for any batch size and are functions of the weights that the flow has
-    when they are called; they expect what `ImageDensity` has checked.
+    when they are called; they expect what `ImageDensity` has checked. `take_moments` takes a batch, the
+    one of an index under a seed, into the averages that batch norms have of the batches before it.
 
     Args:
         config: what the flow is.
@@ -69,6 +70,7 @@ class FlowPasses:
         self.encode = _compiled(encode, images, tf.TensorSpec(shape, dtype))
         self.decode = _compiled(decode, latents)
         self.sample = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
+        self.take_moments = traced(self._take_moments, reduce_retracing=True)
 
     def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
         """`function` of a batch as this flow runs it: `row_by_row` if it is `batch_invariant`."""
@@ -115,6 +117,11 @@ class FlowPasses:
         return importance_weighted(
             lambda draw: self._log_prob(images, seed, draw), tf.range(num_draws), self.dtype
         )
+
+    def _take_moments(self, images, seed, index):
+        momentum = tf.cast(index / (index + 1), self.dtype)  # The mean so far.
+        noise = self.noise(MOMENTS, seed, index, rows=(tf.shape(images)[0],))
+        self.latents_and_parts(images, noise, training=True, momentum=momentum)
 
     def _encode(self, images, noise):
         return self.latents_and_terms(images, noise)[0]

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import collections
-import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from lcma_tf.data import training_batches
-from lcma_tf.model.noise import MOMENTS, stateless_seed
-from lcma_tf.traced import traced
+from lcma_tf.model.density import ImageDensity
+from lcma_tf.model.noise import MOMENTS
 
-if TYPE_CHECKING:
-    from lcma_tf.model.flow_model import FlowModel
-
-__all__ = [
-    "batches_again",
-    "moments_step",
-    "noise_of",
-    "recalibrate",
-    "recalibrate_after_fit",
-]
+__all__ = ["batches_again", "noise_of", "recalibrate", "recalibrate_after_fit"]
 
 _MAX_BATCHES = 100
 
 
 def recalibrate(
-    model: FlowModel,
+    model: ImageDensity,
     images: np.ndarray,
     batch_size: int = 64,
     seed: int = 0,
@@ -43,7 +33,7 @@ def recalibrate(
     your own must.
 
     Args:
-        model: changed in place.
+        model: a `FlowModel`, changed in place.
         images: the training set, uint8 `[N, H, W, C]`.
         batch_size: that of the training, since the moments are those of such batches.
         seed: order and noise.
@@ -58,19 +48,26 @@ def recalibrate(
     _average_moments(model, batches, seed, num_batches, verbose=True)
 
 
-def noise_of(model: FlowModel, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:
+def noise_of(model: ImageDensity, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:
     """Dequantization noise `[num_rows, H, W, C]` of batch `index` under `seed`."""
-    stream = stateless_seed(MOMENTS, seed, index)
-    shape = [num_rows, *model.config.image_shape]
-    return tf.random.stateless_uniform(shape, stream, dtype=model.compute_dtype)
+    return model.passes.noise(MOMENTS, seed, index, rows=(num_rows,))
 
 
-def recalibrate_after_fit(model: FlowModel, batches: Iterable[Any], verbose: bool = True) -> None:
+def recalibrate_after_fit(
+    model: ImageDensity,
+    batches: Iterable[Any],
+    strategy: tf.distribute.Strategy,
+    verbose: bool = True,
+) -> None:
     """`recalibrate` over batches as `keras.Model.fit` takes them, at most the first 100.
 
     One that is smaller than the first is left out: its moments would weigh too much.
+
+    Args:
+        strategy: of the model, which knows the pieces of a batch that replicas have.
     """
-    _average_moments(model, _whole_batches(model, batches), model.config.seed, None, verbose)
+    whole = _whole_batches(batches, strategy)
+    _average_moments(model, whole, model.config.seed, None, verbose)
 
 
 def batches_again(
@@ -107,9 +104,8 @@ def _of_array(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         yield images[order[start : start + batch_size]]
 
 
-def _whole_batches(model: FlowModel, batches: Iterable[Any]) -> Iterator[tf.Tensor]:
+def _whole_batches(batches: Iterable[Any], strategy: tf.distribute.Strategy) -> Iterator[tf.Tensor]:
     """The images alone of batches as `fit` takes them; none that is smaller than the first."""
-    strategy = model.distribute_strategy
     whole = 0
     for taken, batch in enumerate(batches):
         if taken == _MAX_BATCHES:
@@ -123,25 +119,13 @@ def _whole_batches(model: FlowModel, batches: Iterable[Any]) -> Iterator[tf.Tens
 
 
 def _average_moments(
-    model: FlowModel, batches: Iterable, seed: int, num_batches: int | None, verbose: bool
+    model: ImageDensity, batches: Iterable, seed: int, num_batches: int | None, verbose: bool
 ) -> None:
     bar = keras.utils.Progbar(num_batches, unit_name="batch", verbose=int(verbose))
-    step, seen = model.moments_step, 0
+    seen = 0
     for batch in batches:
-        step(batch, tf.constant(seed), tf.constant(seen))
+        model.passes.take_moments(batch, tf.constant(seed), tf.constant(seen))
         seen += 1
         bar.update(seen)
     if num_batches is None and seen:
         bar.update(seen, finalize=True)
-
-
-def moments_step(model: FlowModel) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], None]:
-    """A graph of (batch, seed, index) that takes a batch into the averages of those before it."""
-
-    @functools.partial(traced, reduce_retracing=True)
-    def step(batch, seed, index):
-        momentum = tf.cast(index / (index + 1), model.compute_dtype)  # The mean so far.
-        noise = noise_of(model, seed, index, num_rows=tf.shape(batch)[0])
-        model.log_prob_parts(batch, noise, training=True, momentum=momentum)
-
-    return step

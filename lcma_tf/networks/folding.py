@@ -8,15 +8,12 @@ rounding (1e-5 of a score; tested).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from lcma_tf.networks.normalization import EPSILON, scale_and_shift
-
-if TYPE_CHECKING:
-    from lcma_tf.networks.conditioner import ResidualConditioner
 
 __all__ = ["FrozenConditioner"]
 
@@ -27,11 +24,12 @@ class FrozenConditioner(tf.Module):
     Call arguments and output: as `ResidualConditioner`; `training=True` is refused.
 
     Args:
-        conditioner: read once; later changes of its weights do not show.
+        conditioner: a `ResidualConditioner`, which makes these. Read once: later changes of its weights
+            do not show.
         mixed_precision: feature maps and convolutions in bfloat16.
     """
 
-    def __init__(self, conditioner: ResidualConditioner, mixed_precision: bool = False):
+    def __init__(self, conditioner: Any, mixed_precision: bool = False):
         super().__init__(name=conditioner.name)
         get = _float64
         blocks, dtype = conditioner.num_residual_blocks, conditioner.compute_dtype
