@@ -1,1 +1,1 @@
-"""The commands of serving (README, Serving); what they do is in `lcma_tf.serving`."""
+"""The commands of serving (docs/serving.md); what they do is in `lcma_tf.serving`."""

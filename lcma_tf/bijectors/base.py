@@ -49,6 +49,17 @@ class ImageBijector(tfb.Bijector):
         ValueError: an input does not have the stated event shape; where its static shape does not say,
             `tf.errors.InvalidArgumentError` when it runs.
         TypeError: a keyword argument is none of `PassOptions`.
+
+    Example:
+        ```python
+        import tensorflow as tf
+        import lcma_tf
+        class Mirror(lcma_tf.bijectors.ImageBijector):
+            def _forward_and_terms(self, x, **options):
+                return tf.reverse(x, axis=[2]), tf.zeros_like(x)
+
+            _inverse_and_terms = _forward_and_terms
+        ```
     """
 
     def __init__(
@@ -172,6 +183,13 @@ class ForeignBijector(ImageBijector):
     Args:
         bijector: maps `[H, W, C]` to the same shape.
         event_shape: `(H, W, C)`, checked on every call; None = not checked.
+
+    Example:
+        ```python
+        import tensorflow_probability as tfp
+        import lcma_tf
+        tanh = lcma_tf.bijectors.ForeignBijector(tfp.bijectors.Tanh(), event_shape=(4, 4, 1))
+        ```
     """
 
     def __init__(

@@ -34,13 +34,28 @@ class InFlowBatchNorm(ImageBijector):
         moments: `changed`: over the changed positions. `all`: over all positions, with zeros at the
             untouched ones, as the RealNVP program takes them; under a checkerboard that halves the
             variance, and the changed half leaves with a variance of about 2.
-        moving_mean, moving_variance: variables `[c]`, for an owner that keeps them elsewhere (a Keras
-            model); None = made here.
+        moving_mean: variable `[c]`, for an owner that keeps it elsewhere (a Keras model); None = made
+            here.
+        moving_variance: likewise.
         epsilon: added to the variance.
         dtype: of the variables made here.
 
     Raises:
         ValueError: a bad `mask` or `moments`, or `forward(training=True)`.
+
+    Example:
+        ```python
+        import numpy as np
+        import tensorflow as tf
+
+        import lcma_tf
+
+        mask = np.indices((4, 4)).sum(axis=0)[..., None] % 2 == 0
+        norm = lcma_tf.bijectors.InFlowBatchNorm(mask)
+        y = 7.0 + tf.random.stateless_normal([64, 4, 4, 1], seed=(0, 1))
+        x = norm.inverse(y, training=True)  # By the moments of this batch, which move the moving ones.
+        assert abs(tf.reduce_mean(tf.boolean_mask(x, ~mask, axis=1))) < 1e-5
+        ```
     """
 
     def __init__(

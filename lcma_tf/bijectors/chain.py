@@ -23,6 +23,19 @@ class ImageChain(ImageBijector):
     Args:
         bijectors: at least one; foreign ones are accepted (`ForeignBijector`).
         event_shape: `(H, W, C)`.
+
+    Example:
+        ```python
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+
+        import lcma_tf
+
+        parts = [lcma_tf.bijectors.PixelLogit(), tfp.bijectors.Scale(2.0)]
+        chain = lcma_tf.bijectors.ImageChain(parts, event_shape=(4, 4, 1))
+        x, terms = chain.inverse_and_terms(tf.fill([5, 4, 4, 1], 100.0))
+        assert x.shape == terms.shape == (5, 4, 4, 1)
+        ```
     """
 
     def __init__(
@@ -70,6 +83,20 @@ class FlowLayer(ImageBijector):
         layer: the bijector of this layer, events `event_shape`.
         rest: the bijector of all later layers, in the same coordinates; None = this is the last.
         event_shape: `(H, W, C)`.
+
+    Example:
+        ```python
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+
+        import lcma_tf
+
+        shape, scale = (4, 4, 1), tfp.bijectors.Scale(2.0)
+        last = lcma_tf.bijectors.FlowLayer(scale, None, shape)
+        flow = lcma_tf.bijectors.FlowLayer(scale, last, shape)
+        latents, layers = flow.inverse_and_layer_terms(tf.ones([5, *shape]))
+        assert len(layers) == 2 and tf.reduce_all(latents == 0.25)
+        ```
     """
 
     def __init__(

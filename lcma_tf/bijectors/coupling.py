@@ -45,6 +45,26 @@ class AffineCoupling(ImageBijector):
 
     Raises:
         ValueError: `mask` is no such array, or keeps or changes everything.
+
+    Example:
+        ```python
+        import numpy as np
+        import tensorflow as tf
+
+        import lcma_tf
+
+        mask = np.indices((4, 4)).sum(axis=0)[..., None] % 2 == 0  # A checkerboard.
+
+
+        def conditioner(kept):
+            return tf.sin(kept), tf.tanh(tf.reduce_mean(kept, axis=[1, 2], keepdims=True) + kept)
+
+
+        coupling = lcma_tf.bijectors.AffineCoupling(mask, conditioner)
+        y = tf.random.stateless_normal([5, 4, 4, 1], seed=(0, 1))
+        x = coupling.inverse(y)
+        assert (tf.boolean_mask(x, mask, axis=1) == tf.boolean_mask(y, mask, axis=1)).numpy().all()
+        ```
     """
 
     def __init__(self, mask: np.ndarray, conditioner: Conditioner, name: str = "affine_coupling"):

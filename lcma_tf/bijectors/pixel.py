@@ -64,6 +64,18 @@ class PixelLogit(ImageBijector):
 
     Raises:
         ValueError: either is out of its range.
+
+    Example:
+        ```python
+        import tensorflow as tf
+
+        import lcma_tf
+
+        logit = lcma_tf.bijectors.PixelLogit(alpha=0.05)
+        pixels = tf.constant([[[0.5], [128.0], [255.5]]])  # [H, W, C]
+        x, terms = logit.inverse_and_terms(pixels)
+        assert x[0, 1, 0] == 0.0 and tf.reduce_all(tf.math.is_finite(terms))
+        ```
     """
 
     def __init__(

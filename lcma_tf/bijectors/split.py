@@ -33,6 +33,22 @@ class LikelihoodContributionSplit(NestedBijector):
     Raises:
         ValueError: `mask` is not three-dimensional bool, of odd size, or not half True, or `inner`
             does not keep the shape of its events.
+
+    Example:
+        ```python
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+
+        import lcma_tf
+
+        rule = lcma_tf.decide_factorization("realnvp", image_shape=(4, 4, 2), num_scales=2)
+        split = lcma_tf.bijectors.LikelihoodContributionSplit(
+            rule.masks[0], inner=tfp.bijectors.Scale(2.0)
+        )
+        x = tf.ones([5, 4, 4, 2])
+        y, terms = split.forward_and_terms(x)  # y is 2 where the mask is True, else 1.
+        assert tf.reduce_sum(y) == 5 * 3 * 16
+        ```
     """
 
     def __init__(self, mask: np.ndarray, inner: tfb.Bijector, name: str = "split"):

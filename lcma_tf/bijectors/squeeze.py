@@ -49,6 +49,17 @@ class Squeeze(ImageBijector):
 
     Raises:
         ValueError: an odd height or width.
+
+    Example:
+        ```python
+        import tensorflow as tf
+
+        import lcma_tf
+
+        x = tf.reshape(tf.range(4.0), [1, 2, 2, 1])
+        y = lcma_tf.bijectors.Squeeze((2, 2, 1)).forward(x)
+        assert y.numpy().tolist() == [[[[0.0, 1.0, 2.0, 3.0]]]]
+        ```
     """
 
     def __init__(self, event_shape: tuple[int, ...], name: str = "squeeze"):
@@ -82,6 +93,19 @@ class Squeezed(NestedBijector):
     Args:
         inner: bijector over events `[h/2, w/2, 4c]`.
         event_shape: `(h, w, c)`, h and w even.
+
+    Example:
+        ```python
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+
+        import lcma_tf
+
+        of_each_corner = tfp.bijectors.Scale([1.0, 2.0, 3.0, 4.0])  # Over events [h/2, w/2, 4].
+        squeezed = lcma_tf.bijectors.Squeezed(of_each_corner, event_shape=(2, 2, 1))
+        y = squeezed.forward(tf.ones([1, 2, 2, 1]))
+        assert y[0, ..., 0].numpy().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+        ```
     """
 
     def __init__(self, inner: tfb.Bijector, event_shape: tuple[int, ...], name: str = "squeezed"):

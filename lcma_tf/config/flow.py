@@ -24,8 +24,8 @@ __all__ = ["FlowConfig"]
 class FlowConfig(OptionConfig):
     """What a flow is: enough, with a `Factorization`, to build it.
 
-    The defaults are the CIFAR-10 architecture of the paper, with two choices of our own that the
-    README's table explains: `pixel_transform` and `batch_norm_moments`.
+    The defaults are the CIFAR-10 architecture of the paper, with two choices of our own that
+    docs/paper.md explains: `pixel_transform` and `batch_norm_moments`.
 
     Args:
         image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
@@ -52,6 +52,15 @@ class FlowConfig(OptionConfig):
 
     Raises:
         ConfigError: a field breaks its rule.
+
+    Example:
+        ```python
+        import lcma_tf
+
+        config = lcma_tf.FlowConfig(image_shape=(28, 28, 1), num_scales=2, base_dim=16)
+        assert config.num_dimensions == 784
+        assert lcma_tf.FlowConfig.from_dict(config.to_dict()) == config
+        ```
     """
 
     image_shape: tuple[int, ...] = (32, 32, 3)

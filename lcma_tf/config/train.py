@@ -76,6 +76,14 @@ class TrainConfig(OptionConfig):
 
     Raises:
         ConfigError: a field breaks its rule.
+
+    Example:
+        ```python
+        import lcma_tf
+
+        steps = lcma_tf.TrainConfig(split_rule="lcma", train_steps=900, batch_size=16)
+        assert steps.pretrain_steps == 900  # As many, unless it is said.
+        ```
     """
 
     dataset: str = option("photo_patches", _dataset_help)

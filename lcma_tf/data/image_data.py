@@ -52,6 +52,18 @@ class ImageData:
         DataError: an array of another type, rank or channel count, an empty split, splits of
             different image shapes or dtypes, real pixels that are not finite, beyond 0..255 or all
             within 0..1, or an `original_shape` that does not fit in.
+
+    Example:
+        ```python
+        import numpy as np
+
+        import lcma_tf
+
+        images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3), dtype=np.uint8)
+        train, validation, test = np.split(images, [80, 90])
+        data = lcma_tf.data.ImageData("mine", train, validation, test)
+        assert data.image_shape == (8, 8, 3)
+        ```
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = SPLITS  # The names of what holds pixels.

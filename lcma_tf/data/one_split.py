@@ -29,6 +29,17 @@ class OneSplit:
 
     Raises:
         DataError: an array that `ImageData` would refuse as its `train`.
+
+    Example:
+        ```python
+        import numpy as np
+
+        import lcma_tf
+
+        images = np.zeros((10, 8, 8, 3), np.uint8)
+        split = lcma_tf.data.OneSplit("mine", "test", images)
+        assert split.image_shape == (8, 8, 3)
+        ```
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("images",)

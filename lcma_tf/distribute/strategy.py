@@ -24,6 +24,14 @@ class RuntimeConfig:
         jit_compile: compile the training step with XLA; the noise then is another draw of the same kind.
         rematerialize: compute activations inside the conditioners anew in the backward pass instead of
             keeping them: less memory, longer steps.
+
+    Example:
+        ```python
+        import lcma_tf
+
+        quick = lcma_tf.RuntimeConfig(num_devices=1, steps_per_execution=10)
+        quick.check_divides("the validation every 100 steps", 100)
+        ```
     """
 
     num_devices: int | None = None

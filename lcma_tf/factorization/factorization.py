@@ -58,6 +58,17 @@ class Factorization:
         upper[:4] = True  # The upper half goes on.
         factorization = lcma_tf.Factorization(rule="custom", image_shape=(8, 8, 3), masks=[upper])
         model = lcma_tf.FlowModel(lcma_tf.FlowConfig(image_shape=(8, 8, 3)), factorization)
+
+    Example:
+        ```python
+        import lcma_tf
+
+        decided = lcma_tf.decide_factorization("realnvp", image_shape=(8, 8, 3), num_scales=3)
+        assert [mask.shape for mask in decided.masks] == [(8, 8, 3), (4, 4, 6)]
+        assert decided.exit_scale().max() == 3
+        decided.save("factorization.npz")
+        assert lcma_tf.Factorization.load("factorization.npz") == decided
+        ```
     """
 
     rule: str

@@ -28,6 +28,20 @@ class SplitRule:
             True (= goes on), for one scale after the other; None = nothing exits, there are no masks.
         reads_contributions: whether `decide` is given the scale's contribution, float `[h, w, c]`, so
             that a flow without splits has to be pretrained before.
+
+    Example:
+        ```python
+        import lcma_tf
+        from lcma_tf.choices import RULES
+        from lcma_tf.factorization import SplitRule
+        from lcma_tf.factorization.masks import checkerboard
+
+        RULES["other_diagonal"] = SplitRule(
+            "the other diagonal goes on", lambda contribution, shape, rng: checkerboard(shape, False)
+        )
+        lcma_tf.decide_factorization("other_diagonal", image_shape=(4, 4, 1), num_scales=2)
+        del RULES["other_diagonal"]
+        ```
     """
 
     help: str

@@ -29,6 +29,15 @@ class NegativeLogLikelihood(keras.losses.Loss):
     in bits/dim would be some thousand times smaller and never be clipped. `y_pred` are the parts of
     the log-probability, `[N, parts]`, that `FlowModel.call` returns; `y_true` is not read. Under several
     replicas its gradient is that of the mean over the global batch, however the images are dealt out.
+
+    Example:
+        ```python
+        import lcma_tf
+
+        loss = lcma_tf.NegativeLogLikelihood()
+        parts = [[-30.0, 10.0], [-50.0, 10.0]]  # Nats [N, parts]: of log p -20 and -40.
+        assert float(loss(parts, parts)) == 30.0
+        ```
     """
 
     def __init__(

@@ -143,7 +143,8 @@ class ImageDensity:
         """Images on the straight line between two latents: uint8 `[N, steps, H, W, C]`.
 
         Args:
-            a, b: uint8 `[N, H, W, C]`; the first and the last image of each path are a and b.
+            a: uint8 `[N, H, W, C]`; the first image of each path.
+            b: of the same shape; the last image of each path.
             steps: at least 2, both ends included.
         """
         if steps < 2:

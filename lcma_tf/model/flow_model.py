@@ -52,11 +52,20 @@ class FlowModel(ImageDensity, keras.Model):
         FactorizationError: `factorization` was made for another shape or number of scales.
 
     Example:
-        model = lcma_tf.FlowModel(lcma_tf.FlowConfig(base_dim=16), factorization)
-        model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=100.0),
-                      loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
-        model.fit(images, batch_size=64)
-        model.bits_per_dim(images[:8])
+        ```python
+        import numpy as np
+
+        import lcma_tf
+
+        images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), dtype=np.uint8)
+        config = lcma_tf.FlowConfig(
+            image_shape=(8, 8, 1), num_scales=1, base_dim=4, num_residual_blocks=1
+        )
+        model = lcma_tf.FlowModel(config)
+        model.compile("adam", loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
+        model.fit(images, batch_size=16, verbose=0)
+        bits = model.bits_per_dim(images[:8])  # [8]
+        ```
     """
 
     def __init__(

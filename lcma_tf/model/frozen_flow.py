@@ -31,7 +31,7 @@ class FrozenFlow(tf.Module, ImageDensity):
             nearly, as a rounding of float32 on the way back can tip one of bfloat16.
         batch_invariant: one image at a time, whatever the batch: what an image gives then has the same
             bits in every batch on one machine, where otherwise its last digits differ. Slower; the price
-            is in README's "Speed and memory". `distribution` is left as it is.
+            is in docs/performance.md. `distribution` is left as it is.
     """
 
     def __init__(

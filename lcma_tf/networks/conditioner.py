@@ -58,6 +58,19 @@ class ResidualConditioner(keras.layers.Layer):
         weight: 0 where the batch of this replica does not count in the moments; None = it does.
 
     Output: (shift, log_scale), each `[N, h, w, out_channels]`.
+
+    Example:
+        ```python
+        import tensorflow as tf
+
+        import lcma_tf
+
+        network = lcma_tf.networks.ResidualConditioner(
+            in_channels=6, out_channels=6, width=8, num_residual_blocks=1
+        )
+        shift, log_scale = network(tf.zeros([5, 4, 4, 6]))
+        assert shift.shape == log_scale.shape == (5, 4, 4, 6)
+        ```
     """
 
     def __init__(

@@ -16,6 +16,19 @@ class MovingMoments(keras.layers.Layer):
 
     Args:
         channels: number of channels.
+
+    Example:
+        ```python
+        import numpy as np
+
+        import lcma_tf
+
+        moments = lcma_tf.networks.MovingMoments(channels=1)
+        mean, variance = moments.tf_variables
+        mask = np.indices((4, 4)).sum(axis=0)[..., None] % 2 == 0
+        norm = lcma_tf.bijectors.InFlowBatchNorm(mask, moving_mean=mean, moving_variance=variance)
+        assert norm.moving_mean is mean
+        ```
     """
 
     def __init__(self, channels: int, **kwargs):

@@ -23,7 +23,7 @@ def assert_close(actual, expected, tolerance, what=""):
 def assert_same_in_any_batch(found, expected, what=""):
     """That they differ by no more than a batch of another size may change: the last digits.
 
-    Scores `[N]` by 1e-6 of their size, as README's "Exactness" says (float32 itself has 6e-8); latents
+    Scores `[N]` by 1e-6 of their size, as docs/exactness.md says (float32 itself has 6e-8); latents
     by 1e-5 of the largest; images by one level in one of 1,000 pixels, where a rounding tips over.
     """
     found, expected = np.asarray(found), np.asarray(expected)

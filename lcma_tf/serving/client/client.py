@@ -44,8 +44,16 @@ class ServingClient:
     apart.
 
     Example:
+        ```python
+        import numpy as np
+
+        from lcma_tf.serving.client.client import ServingClient
+        from lcma_tf.serving.client.rest import RestTransport
+
         client = ServingClient(RestTransport("localhost:8501", "flow"))
-        nats = client.log_prob(images)  # uint8 [N, H, W, C] -> float32 [N]
+        images = np.zeros((2, *client.image_shape), np.uint8)
+        nats = client.log_prob(images)  # float32 [2]
+        ```
 
     Args:
         transport: see `export.rest_client` and `export.grpc_client`.

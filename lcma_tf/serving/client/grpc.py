@@ -40,6 +40,15 @@ class GrpcTransport:
     Raises:
         RequestError: an argument breaks its rule.
         ImportError: `tensorflow-serving-api` is missing; the message says what to install.
+
+    Example:
+        ```python
+        from lcma_tf.serving.client.client import ServingClient
+        from lcma_tf.serving.client.grpc import GrpcTransport
+
+        with ServingClient(GrpcTransport("localhost:8500", "flow")) as client:
+            print(client.status())  # {1: 'AVAILABLE'}
+        ```
     """
 
     def __init__(

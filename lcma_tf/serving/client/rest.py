@@ -46,6 +46,15 @@ class RestTransport:
 
     Raises:
         RequestError: an argument breaks its rule.
+
+    Example:
+        ```python
+        from lcma_tf.serving.client.client import ServingClient
+        from lcma_tf.serving.client.rest import RestTransport
+
+        with ServingClient(RestTransport("localhost:8501", "flow")) as client:
+            print(client.status())  # {1: 'AVAILABLE'}
+        ```
     """
 
     def __init__(self, address: str, model: str, version: int | None = None):

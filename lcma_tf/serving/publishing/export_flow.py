@@ -41,7 +41,8 @@ def export_flow(
         model: trained, or not; a snapshot is taken. On a CPU: what it says is compared with what a CPU
             says of the export, to 1e-5.
         export_dir: base path of the served model, made if need be.
-        noise_seed, num_importance_samples: of the scores, as in `FlowModel.log_prob`.
+        noise_seed: of the scores, `seed` of `FlowModel.log_prob`.
+        num_importance_samples: of the scores, as there.
         max_batch_size: rows of a request, or of requests that the server merges.
         jpeg_method: see `lcma_tf.data.ImageData`.
         batch_invariant: rows are computed one at a time, so that they have the same bits in every batch;
