@@ -26,7 +26,7 @@ ROOT = commands.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 SCRIPTS = PROJECT["scripts"]
-FOLDERS = ("benchmarks", "configs", "docs", "export", "lcma_tf", "tests", "typings")
+FOLDERS = ("benchmarks", "configs", "docs", "export", "lcma_tf", "notebooks", "tests", "typings")
 # A flag of each, that its `--help` must list.
 FLAG = {
     "lcma-train": "--train_steps",
@@ -48,6 +48,7 @@ def test_the_requirement_files_say_what_pyproject_says():
     core = PROJECT["dependencies"]
     assert requirements("requirements.txt") == sorted([*core, *EXTRAS["plots"], *EXTRAS["data"]])
     assert requirements("requirements-dev.txt") == sorted([*EXTRAS["grpc"], *EXTRAS["dev"]])
+    assert requirements("requirements-docs.txt") == sorted(EXTRAS["docs"])
 
 
 def test_each_script_is_a_function():
@@ -139,7 +140,15 @@ def test_it_has_the_version_and_the_extras_that_are_declared(built):
 def test_a_source_distribution_can_be_tested(built):
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    at_the_root = {"BUILD", "README.md", "LICENSE", "CONTRIBUTING.md", "pyproject.toml", "setup.py"}
+    at_the_root = {
+        "BUILD",
+        "README.md",
+        "LICENSE",
+        "CONTRIBUTING.md",
+        "mkdocs.yml",
+        "pyproject.toml",
+        "setup.py",
+    }
     at_the_root |= {path.name for path in ROOT.glob("requirements*.txt")}
     assert at_the_root | paths_below(built.source, *FOLDERS) <= names
 

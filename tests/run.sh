@@ -18,10 +18,10 @@ python=.venv/bin/python
 
 # The stamp holds the hash of what was installed last, so that a second run starts at once.
 wanted="$("$python" -c 'import hashlib, pathlib; print(hashlib.sha256(b"".join(
-    pathlib.Path(f"requirements{part}.txt").read_bytes() for part in ("", "-dev"))).hexdigest())')"
+    pathlib.Path(f"requirements{part}.txt").read_bytes() for part in ("", "-dev", "-docs"))).hexdigest())')"
 if [[ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]]; then
-  echo "Installing requirements.txt and requirements-dev.txt into .venv ..."
-  "$python" -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+  echo "Installing requirements.txt, requirements-dev.txt and requirements-docs.txt into .venv ..."
+  "$python" -m pip install --quiet -r requirements.txt -r requirements-dev.txt -r requirements-docs.txt
   echo "$wanted" >.venv/installed
 fi
 
