@@ -1,6 +1,6 @@
 """The same RealNVP in PyTorch, as someone who knows PyTorch would write it.
 
-One long file, to be read as a whole beside ours, and to be run where nothing of `lcma_tf` is.
+One long file, to be read as a whole beside ours.
 
 Layer for layer that of `lcma_tf` (the tests compare log-probabilities under equal weights): fused weight
 norm, `BatchNorm2d`, channels-last memory, fused Adam. Variants:

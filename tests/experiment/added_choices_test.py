@@ -171,9 +171,9 @@ def test_a_run_with_one_of_each_has_them(run):
 def test_it_loads_and_scores_the_same(run):
     _, workdir = run
     model = lcma_tf.load(workdir.path)
-    images = load_images(*workdir.read_configs())
+    images = load_images(workdir, *workdir.read_configs())
     expected = workdir.read_metrics()["test_bits_per_dim"]
-    assert np.mean(model.bits_per_dim(images.test)) == pytest.approx(expected, rel=1e-5)
+    assert np.mean(model.bits_per_dim(images.images)) == pytest.approx(expected, rel=1e-5)
     assert evaluated(workdir) == pytest.approx(expected, abs=1e-4)
     assert np.any(model.networks[0].slope)  # It was trained.
 
@@ -187,7 +187,8 @@ def test_it_is_exported(run, tmp_path):
 def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkeypatch):
     argv, workdir = run
     model = lcma_tf.load(workdir.path)
-    images = load_images(*workdir.read_configs())
+    configs = workdir.read_configs()
+    images = lcma_tf.data.load(**configs[1].data_options())
     scores = model.bits_per_dim(images.test)
     monkeypatch.delitem(choices.RULES, "largest_half")
     again = lcma_tf.load(workdir.path)
@@ -198,7 +199,7 @@ def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkey
     metrics = workdir.read_metrics()
     workdir.model.unlink()
     workdir.metrics.unlink()
-    configs, runtime = workdir.read_configs(), Runtime.open(RuntimeConfig(), batch_size=8)
+    runtime = Runtime.open(RuntimeConfig(), batch_size=8)
     found = Run(*configs, images, workdir, runtime)()
     assert found["test_bits_per_dim"] == pytest.approx(metrics["test_bits_per_dim"], rel=1e-6)
     # To decide by it is another matter.
@@ -232,5 +233,5 @@ def test_masks_of_ones_own_are_trained_with(dataset, tmp_path):
     assert metrics["mask_agreement_with_realnvp"] == [0.5]
     model = lcma_tf.load(workdir.path)
     assert model.factorization == custom
-    codes = model.encode(load_images(*workdir.read_configs()).test)
+    codes = model.encode(load_images(workdir, *workdir.read_configs()).images)
     assert codes.shape == (8, *SHAPE)
