@@ -187,8 +187,7 @@ def test_it_is_exported(run, tmp_path):
 def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkeypatch):
     argv, workdir = run
     model = lcma_tf.load(workdir.path)
-    configs = workdir.read_configs()
-    images = lcma_tf.data.load(**configs[1].data_options())
+    images = lcma_tf.data.load(**workdir.read_configs()[1].data_options())
     scores = model.bits_per_dim(images.test)
     monkeypatch.delitem(choices.RULES, "largest_half")
     again = lcma_tf.load(workdir.path)
@@ -199,7 +198,7 @@ def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkey
     metrics = workdir.read_metrics()
     workdir.model.unlink()
     workdir.metrics.unlink()
-    runtime = Runtime.open(RuntimeConfig(), batch_size=8)
+    configs, runtime = workdir.read_configs(), Runtime.open(RuntimeConfig(), batch_size=8)
     found = Run(*configs, images, workdir, runtime)()
     assert found["test_bits_per_dim"] == pytest.approx(metrics["test_bits_per_dim"], rel=1e-6)
     # To decide by it is another matter.
