@@ -1,6 +1,6 @@
 """What every test may use, and what keeps a long test session small."""
 
-import contextlib
+import gc
 import sys
 
 import pytest
@@ -35,31 +35,24 @@ def exported(tmp_path_factory):
     return commands.finished_export(tmp_path_factory)
 
 
-_MODULES = 5
-
-
 @pytest.fixture(scope="session")
-def leftovers():
-    """What was traced since the last time, to be dropped by `close`, and the modules since then."""
-    with contextlib.ExitStack() as stack:
-        yield {"stack": stack, "modules": 0}
+def imported():
+    """Sets aside what was imported: hundreds of MB of objects that no collection needs to look at.
+
+    And tracing makes so many that live that the usual thresholds look at all of them again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def little_left_of_the_modules_before(leftovers):
-    """TensorFlow and its Probability keep what was traced: gigabytes at the end of a session.
-
-    To look for it takes a second or two: not after every module.
-    """
+def nothing_left_of_the_modules_before(imported):
+    """TensorFlow and its Probability keep what was traced: gigabytes at the end of a session."""
     if "tensorflow_probability" not in sys.modules:
         yield
         return
-    if not leftovers["modules"]:
-        from lcma_tf.study.leftovers import nothing_left_behind
+    from lcma_tf.study.leftovers import nothing_left_behind
 
-        leftovers["stack"].enter_context(nothing_left_behind())
-    leftovers["modules"] += 1
-    yield
-    if leftovers["modules"] == _MODULES:
-        leftovers["stack"].close()
-        leftovers["modules"] = 0
+    with nothing_left_behind():
+        yield
