@@ -1,11 +1,40 @@
 """What every test may use, and what keeps a long test session small."""
 
 import gc
+import pathlib
 import sys
 
 import pytest
 
 import commands
+
+# The files that take longest, each its share of minutes, most first. With them at the end one worker
+# would have nothing to do while the other runs the last.
+LONGEST = (
+    "study/ablation_test.py",
+    "distribute/multi_worker_test.py",
+    "faults/kill_anywhere_test.py",
+    "faults/worker_dies_test.py",
+    "distribute/replicas_test.py",
+    "experiment/interruption_test.py",
+    "faults/determinism_test.py",
+    "experiment/pixel_kinds_test.py",
+    "serving/export_signatures_test.py",
+    "faults/non_finite_test.py",
+    "faults/batch_test.py",
+    "networks/rematerialization_test.py",
+    "model/tfp_reuse_test.py",
+    "faults/model_inputs_test.py",
+    "model/model_test.py",
+    "serving/export_saved_model_test.py",
+    "serving/export_fuzz_test.py",
+    "experiment/experiment_test.py",
+    "faults/support_test.py",
+    "model/sampling_test.py",
+    "benchmarks/benchmarks_test.py",
+    "factorization/split_rules_test.py",
+    "training/resume_test.py",
+)
 
 
 def pytest_addoption(parser):
@@ -14,6 +43,19 @@ def pytest_addoption(parser):
         action="store_true",
         help="Try each fault of tests/faults/ as often as docs/faults.md says: hours, not minutes.",
     )
+
+
+def pytest_configure(config):
+    # By itself xdist begins with the files of most tests, and the longest have few.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    tests = pathlib.Path(__file__).parent
+    if missing := [name for name in LONGEST if not (tests / name).exists()]:
+        raise pytest.UsageError(f"`LONGEST` must name files of {tests}; got {', '.join(missing)}")
+    place = {tests / name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
