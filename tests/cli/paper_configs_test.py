@@ -1,5 +1,6 @@
 """The paper's configs, at full size: what they say of themselves is what they build."""
 
+import gc
 import pathlib
 import re
 
@@ -74,6 +75,14 @@ def test_its_head_says_what_it_is(read, name):
         assert word in text
 
 
+@pytest.fixture
+def one_at_a_time():
+    """These flows are hundreds of MB each, and TensorFlow keeps the room for all that live at once."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("one_at_a_time")
 @pytest.mark.parametrize("name", [f"{data}_lcma" for data in PAPER])
 def test_it_builds_with_the_parameters_that_it_states(read, name):
     read(name)
