@@ -43,6 +43,12 @@ def test_imports_and_build_agree_both_ways():
     assert not found, "\n" + "\n".join(found)
 
 
+def test_a_long_file_says_why():
+    long = [file for file in PRODUCT if len((ROOT / file).read_text().splitlines()) > 250]
+    silent = [file for file in long if "One long file, " not in (ROOT / file).read_text()]
+    assert not silent
+
+
 def test_only_flag_config_touches_flags():
     assert not offences([file for file in PRODUCT if file != FLAGS], ("absl.flags",))
 
