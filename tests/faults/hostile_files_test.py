@@ -17,11 +17,11 @@ from PIL import Image
 from lcma_tf.serving.client import retry, score
 from lcma_tf.serving.client.checks import RequestError
 from lcma_tf.serving.client.image_files import check_encoded
-from lcma_tf.serving.runtime.cpp_session import Code, CppSession, CppSessionError
-from saved_flows import save_flow
+from lcma_tf.serving.runtime.cpp_session import Code, CppSessionError
+from saved_flows import opened_flow
 from served_cases import encode_file
 from serving_stand_in import ServingStandIn
-from testing import random_images, tiny_flow
+from testing import random_images
 
 SHAPE = (8, 8, 3)
 IMAGES = random_images(8, SHAPE)
@@ -37,9 +37,7 @@ BASES = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    flow = tiny_flow(image_shape=SHAPE, num_scales=1).frozen()
-    folder = save_flow(flow, tmp_path_factory.mktemp("export") / "flow")
-    with CppSession(folder, check=False) as session:
+    with opened_flow(SHAPE, tmp_path_factory.mktemp("export")) as session:
         yield session
 
 

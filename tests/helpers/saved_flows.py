@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import tensorflow as tf
 
 from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.runtime.cpp_session import CppSession
+from testing import tiny_flow
 
 
 def save_flow(flow, folder, **settings):
@@ -12,3 +16,11 @@ def save_flow(flow, folder, **settings):
     serving = ServingFlow(flow, **settings)
     tf.saved_model.save(serving, str(folder), signatures=serving.signatures)
     return folder
+
+
+@contextlib.contextmanager
+def opened_flow(image_shape, folder):
+    """The session of a tiny flow, saved below `folder`, that lets every request through to its graph."""
+    flow = tiny_flow(image_shape=image_shape, num_scales=1).frozen()
+    with CppSession(save_flow(flow, folder / "flow"), check=False) as session:
+        yield session

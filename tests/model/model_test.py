@@ -14,16 +14,6 @@ SAME = 1e-5  # How far scores of one image in two ways of computing them may be 
 
 
 @pytest.fixture(scope="module")
-def model():
-    return tiny_flow()
-
-
-@pytest.fixture(scope="module")
-def images():
-    return random_images(64, SHAPE)
-
-
-@pytest.fixture(scope="module")
 def scores(model, images):
     return model.log_prob(images).numpy()
 

@@ -13,16 +13,6 @@ from testing import assert_same_in_any_batch, random_images, tiny_flow
 SHAPE = (4, 4, 2)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny_flow()
-
-
-@pytest.fixture(scope="module")
-def images():
-    return random_images(64, SHAPE)
-
-
 def test_samples_are_images_decided_by_the_seed(model):
     samples = model.sample(5, seed=1).numpy()
     assert samples.dtype == np.uint8 and samples.shape == (5, *SHAPE)

@@ -19,9 +19,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from lcma_tf.serving.runtime.cpp_session import Code, CppSession, CppSessionError
-from saved_flows import save_flow
-from testing import assert_same_in_any_batch, random_images, tiny_flow
+from lcma_tf.serving.runtime.cpp_session import Code, CppSessionError
+from saved_flows import opened_flow
+from testing import assert_same_in_any_batch, random_images
 
 REQUESTS = int(os.environ.get("LCMA_FUZZ_REQUESTS", "1000"))
 THREADS = int(os.environ.get("LCMA_FUZZ_THREADS", "1"))
@@ -155,9 +155,7 @@ def request(rng):
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    flow = tiny_flow(image_shape=SHAPE, num_scales=1).frozen()
-    folder = save_flow(flow, tmp_path_factory.mktemp("export") / "flow")
-    with CppSession(folder, check=False) as session:
+    with opened_flow(SHAPE, tmp_path_factory.mktemp("export")) as session:
         yield session
 
 
