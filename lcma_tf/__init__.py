@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lcma_tf import bijectors as bijectors
+    from lcma_tf import choices as choices
     from lcma_tf.config import ConfigError as ConfigError
     from lcma_tf.config import FlowConfig as FlowConfig
     from lcma_tf.config import TrainConfig as TrainConfig
@@ -47,8 +48,8 @@ _EXPORTS = {
     "recalibrate": "model",
     "train": "experiment.method",
 }
-_WITHOUT_TENSORFLOW = ("config", "data", "factorization")
-_SUBPACKAGES = ("bijectors", "data", "flows", "networks")
+_WITHOUT_TENSORFLOW = ("choices", "config", "data", "factorization")
+_SUBPACKAGES = ("bijectors", "choices", "data", "flows", "networks")
 
 __all__ = [*_EXPORTS, *_SUBPACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -7,6 +7,7 @@ for is handed to it; the others refuse it.
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from lcma_tf.data.padding import padded
 from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources.tfds import load_tfds
 from lcma_tf.data.splits import IN_MEMORY, MAX_VALIDATION_SHARE
+from lcma_tf.files.paths import printable
 
 
 def load(
@@ -37,7 +39,7 @@ def load(
             `cifar10`, `downsampled_imagenet/32x32` or `/64x64`, `imagenet_resized/32x32` or
             `/64x64`, `celeb_a`, `mnist`, `fashion_mnist`, or any other TensorFlow Datasets name.
         data_dir: where the original archives of a named set lie, or where TFDS keeps prepared sets;
-            None for TFDS' default. `npz` and `image_folder` have their place in the name.
+            None for TFDS' default. It must exist. `npz` and `image_folder` have their place in the name.
         image_size: height and width in pixels to which pictures are brought; None takes them as
             they are, which then must be of one size.
         resampler: how `celeb_a` is brought to its size: `antialias` (8-bit) or `program`
@@ -61,6 +63,8 @@ def load(
         DataError: the set cannot be had; the message names it, the rule and what was found.
     """
     _check_sizes(image_size, pad_to)
+    if data_dir is not None and not os.path.isdir(os.path.expanduser(data_dir)):
+        raise DataError(f"`data_dir` must be an existing folder; got {printable(data_dir)!r}")
     if name == IN_MEMORY:
         raise DataError(
             f"{IN_MEMORY}: such images were given as arrays and kept nowhere; name another data set"

@@ -88,10 +88,11 @@ def from_array(images: np.ndarray) -> ImageData:
     found = type(images).__name__
     if isinstance(images, np.ndarray):
         found = f"{images.dtype} {list(images.shape)}"
-    if not isinstance(images, np.ndarray) or images.ndim != 4 or len(images) < 3:
+    is_array = isinstance(images, np.ndarray) and images.dtype in (np.uint8, np.float32)
+    if not is_array or images.ndim != 4 or len(images) < 3:
         raise DataError(
             "`images` must be an array [N, H, W, C] of at least 3 images, as some are kept for "
-            f"validation and test; got {found}"
+            f"validation and test, of uint8 pixels 0..255; got {found}"
         )
     return with_all_splits(IN_MEMORY, {"train": images}, "Images given as an array.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lcma_tf.config import FlowConfig, require
+from lcma_tf.config import ConfigError, FlowConfig, require
 from lcma_tf.model import FlowModel, load
 
 __all__ = ["initial_flow"]
@@ -30,10 +30,16 @@ def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -
         splits: whether dimensions leave the flow at its scales; networks are others where none does.
 
     Raises:
-        FileNotFoundError, ModelFileError: there is no whole flow.
-        ConfigError: it is of another kind.
+        ConfigError: there is no flow, or one of another kind.
+        ModelFileError: it is damaged.
     """
-    model = load(path)
+    try:
+        model = load(path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "`initialize_from` must be a finished run, with a whole model.keras in it, or such a file; "
+            f"got {os.fspath(path)!r}."
+        ) from error
     for name in _SHARED:
         ours, theirs = getattr(flow, name), getattr(model.config, name)
         rule = f"the run of a flow with {name}={ours!r}, as this one"

@@ -37,7 +37,7 @@ def train(
     Args:
         config: the flow.
         images: the training set, uint8 `[N, H, W, C]`, pixels 0..255, of the flow's `image_shape`: its
-            last tenth is kept for validation, and the tenth before it as test images. Or an
+            last tenth are the test images, a tenth of the rest, before them, the validation. Or an
             `lcma_tf.data.ImageData`, with splits of its own.
         train_config: split rule, steps, optimizer, seed; None = `TrainConfig()`. Its fields about data
             are not read.
@@ -89,6 +89,8 @@ def _run(config, images, train_config, workdir, runtime) -> Iterator[Run]:
     data = images if isinstance(images, ImageData) else from_array(images)
     train_config = train_config or TrainConfig()
     train_config = dataclasses.replace(train_config, dataset=data.name).with_absolute_paths()
+    rule = "uint8 pixels 0..255, or `real_valued` be True in the config"
+    require(config.real_valued or not data.is_real_valued, "images", rule, "float32")
     for field, value in data.flow_options().items():
         asked = getattr(config, field)
         require(asked == value, field, f"that of the images, {value!r}", asked)

@@ -127,13 +127,14 @@ class Run:
     def train(self, factorization: Factorization) -> FlowModel:
         """The flow of the run, trained."""
         config, path = self.config, self.config.initialize_from
-        if self.runtime.workers.is_chief:
-            say(f"train: {config.train_steps} steps with rule '{factorization.rule}'")
+        steps, files = config.train_steps, self.workdir.files("train")
+        if self.runtime.workers.is_chief and files.steps_of_result(steps) != steps:
+            say(f"train: {steps} steps with rule '{factorization.rule}'")
         phase = TrainingPhase(
             self.flow,
             factorization,
-            config.train_steps,
-            self.workdir.files("train"),
+            steps,
+            files,
             None
             if path is None
             else lambda: initial_flow(path, self.flow, bool(factorization.masks)),

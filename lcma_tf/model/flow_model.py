@@ -13,7 +13,7 @@ from lcma_tf.bijectors import PassOptions
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
 from lcma_tf.flows import flow_builder
-from lcma_tf.model.bits_per_dim import BitsPerDim
+from lcma_tf.model.bits_per_dim import BitsPerDim, NegativeLogLikelihood
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
 from lcma_tf.model.frozen_flow import FrozenFlow
@@ -125,14 +125,18 @@ class FlowModel(ImageDensity, keras.Model):
 
     # What Keras calls.
 
-    def compile(self, *args, **kwargs):
-        """As `keras.Model.compile`; the loss and its mean are of the type of the model.
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As `keras.Model.compile`, but in the model's dtype: the 16-bit ones of Keras end below nats.
 
-        Keras makes them of its `floatx`, which does not add up with the model's own terms, and of which
-        the 16-bit ones end below the nats of an image.
+        Args:
+            loss: a `NegativeLogLikelihood`; None = one. Any other is a ValueError: there are no labels.
         """
+        loss = NegativeLogLikelihood() if loss is None else loss
+        if not isinstance(loss, NegativeLogLikelihood):
+            rule = "`loss` must be a lcma_tf.NegativeLogLikelihood, since a flow has no labels"
+            raise ValueError(f"{rule}; got {loss!r}.")
         with floatx(self.compute_dtype):
-            super().compile(*args, **kwargs)
+            super().compile(optimizer, loss=loss, **kwargs)
 
     def compile_from_config(self, config):
         # Keras does not call a `compile` that is not its own.
@@ -151,16 +155,16 @@ class FlowModel(ImageDensity, keras.Model):
             x: uint8 images `[N, H, W, C]`, or batches of them, as Keras takes them; no labels.
             recalibrate: False leaves the moving averages as they are.
         """
+        if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
+            self._checked_images(x[:0])  # TensorFlow's own words for it fill a page.
         if not recalibrate:
             return super().fit(x, *args, **kwargs)
-        options = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
-        options.apply_defaults()
-        asked = options.arguments
-        x, again = batches_again(x, asked["batch_size"], asked["validation_split"])
+        asked = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
+        asked.apply_defaults()
+        x, again, verbose = batches_again(asked.arguments)
         calls = int(np.asarray(self.training_calls))
         history = super().fit(x, *args, **kwargs)
         if int(np.asarray(self.training_calls)) > calls:
-            verbose = asked["verbose"] in ("auto", 1)
             recalibrate_after_fit(self, again(), self.distribute_strategy, verbose)
         return history
 

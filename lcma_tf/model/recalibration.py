@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -70,20 +70,24 @@ def recalibrate_after_fit(
     _average_moments(model, whole, model.config.seed, None, verbose)
 
 
-def batches_again(
-    x: Any, batch_size: int | None, validation_split: float = 0.0
-) -> tuple[Any, Callable[[], Iterable]]:
-    """What to train on in the place of `x`, and a function that gives its batches once more.
+def batches_again(asked: Mapping[str, Any]) -> tuple[Any, Callable[[], Iterable], bool]:
+    """What `fit` is to train on, a function that gives its batches once more, and whether to show bars.
+
+    Of what can be gone through but once, a generator, the last batches are remembered as they pass.
 
     Args:
-        x: what `keras.Model.fit` takes. Of what can be gone through but once, a generator, the last
-            batches are remembered as they pass.
-        batch_size: of arrays; None = 32, as Keras has it.
-        validation_split: the share at the end of arrays that is not trained on.
+        asked: the arguments of `keras.Model.fit`, by name.
     """
+    x, is_shown = asked["x"], asked["verbose"] in ("auto", 1)
+    return *_batches_again(x, asked["batch_size"], asked["validation_split"]), is_shown
+
+
+def _batches_again(
+    x: Any, batch_size: int | None, validation_split: float
+) -> tuple[Any, Callable[[], Iterable]]:
     if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
         num_trained = int(len(x) * (1 - validation_split))
-        return x, lambda: _of_array(np.asarray(x)[:num_trained], batch_size or 32)
+        return x, lambda: _of_array(np.asarray(x)[:num_trained], batch_size or 32)  # As Keras.
     if isinstance(x, keras.utils.PyDataset):
         return x, lambda: (x[index] for index in range(x.num_batches or _MAX_BATCHES))
     if isinstance(x, Iterator):

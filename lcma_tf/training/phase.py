@@ -81,6 +81,7 @@ class TrainingPhase:
 
         def finish():
             files.load_best(final)
+            say("measure the batch-norm statistics of the best epoch, where training had averages")
             recalibrate(final, data.train, config.batch_size, config.seed)
             with written_whole(files.result) as temporary:
                 final.save(temporary)
@@ -125,6 +126,8 @@ class TrainingPhase:
         best_before = workers.on_chief(lambda: files.forget_epochs_from(epoch))
         if step >= self.num_steps:
             return
+        if step and workers.is_chief:
+            say(f"go on from step {step:,}")
         left = self.num_steps - step
         runtime.config.check_divides("the steps that are left", left)
         is_chief, num_replicas = workers.is_chief, runtime.strategy.num_replicas_in_sync

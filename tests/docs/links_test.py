@@ -58,7 +58,7 @@ def test_the_api_page_has_every_public_name():
     assert public <= {*listed, *re.findall(r"heading: ([\w.]+)", page)}
 
 
-MODULES = {f"lcma_tf.{name}" for name in ("bijectors", "data", "flows", "networks")}
+MODULES = {f"lcma_tf.{name}" for name in ("bijectors", "choices", "data", "flows", "networks")}
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results():

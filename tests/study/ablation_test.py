@@ -437,7 +437,7 @@ def test_several_workers_are_refused(tmp_path, monkeypatch):
 
 def test_flags_are_the_study_s_and_the_run_s(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(study_run.Study, "__call__", asked.append)
+    monkeypatch.setattr(study_run.Study, "__call__", lambda study: asked.append(study))
     dataset = commands.write_npz(tmp_path / "good.npz")
     (tmp_path / "run.flags").write_text("--seed=5\n--split_rule=lcma\n--workdir=elsewhere\n")
     argv = [f"--flagfile={tmp_path / 'run.flags'}", f"--workdir={tmp_path / 'study'}"]
