@@ -146,17 +146,17 @@ class FlowModel(ImageDensity, keras.Model):
     def fit(self, x=None, *args, recalibrate: bool = True, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
         """As `keras.Model.fit`, but it ends with batch-norm statistics that belong to the weights.
 
-        What training leaves is an exponential average that lags behind them, with which a flow scores
-        wrongly. So after the last step, and after all callbacks, up to 100 of the batches of `x` are
-        gone through once more with fixed weights (`lcma_tf.recalibrate`). Scores of `validation_data`
-        during `fit` still are those of the lagging averages.
+        Training leaves averages that lag behind them, with which a flow scores wrongly. So after all
+        callbacks up to 100 of the batches of `x` are gone through once more with the weights fixed
+        (`lcma_tf.recalibrate`). `validation_data` are still scored with the lagging averages.
 
         Args:
             x: uint8 images `[N, H, W, C]`, or batches of them, as Keras takes them; no labels.
             recalibrate: False leaves the moving averages as they are.
         """
         if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
-            self._checked_images(x[:0])  # TensorFlow's own words for it fill a page.
+            self.passes.of_event_shape("images", tf.TensorSpec(x.shape))
+            self._checked_images(x[:0])
         if not recalibrate:
             return super().fit(x, *args, **kwargs)
         asked = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)

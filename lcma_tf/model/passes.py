@@ -104,7 +104,7 @@ class FlowPasses:
         return tf.ensure_shape(noise, [None] * len(rows) + [*event])
 
     def of_event_shape(self, name: str, tensor: tf.Tensor) -> tf.Tensor:
-        """`tensor`, checked to be `[N, H, W, C]` for the H, W and C of the flow."""
+        """`tensor` (or its spec), checked to be `[N, H, W, C]` for the H, W and C of the flow."""
         shape = self.config.image_shape
         rule = f"`{name}` must have shape [N, {', '.join(map(str, shape))}]"
         return ensure_event_shape(tensor, shape, rule, rank=4)

@@ -25,6 +25,7 @@ BAD_TRAINING = [
     ({"dataset": "npz:{}/pickled.npz"}, "pickled.npz `train` must be a plain uint8 array pickled"),
     ({"dataset": "image_folder:{}/none"}, "image_folder: must name an existing folder none"),
     ({"dataset": "ciphar10"}, "`ciphar10` must be photo_patches, npz:PATH cifar10"),
+    ({"data_dir": "{}/nowhere"}, "`data_dir` must be an existing folder; nowhere"),
     ({"dataset": ""}, "`dataset` must be the name of a data set; got ''."),
     ({"factorization_path": "{}/small_factorization.npz"}, "factorization (8, 8, 3) (4, 4, 3)"),
     ({"factorization_path": "{}/deep_factorization.npz"}, "factorization num_scales=2 got 2 masks"),

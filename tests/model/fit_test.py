@@ -161,3 +161,28 @@ def test_a_fit_that_does_not_train_leaves_everything(lagging):
     lagging.fit(IMAGES, epochs=2, initial_epoch=2, verbose=0)
     for new, old in zip(lagging.get_weights(), before, strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+def test_another_loss_is_refused():
+    with pytest.raises(ValueError, match="`loss` must be a lcma_tf.NegativeLogLikelihood.*'mse'"):
+        tiny_flow(num_scales=1).compile("adam", loss="mse")
+
+
+def test_the_loss_need_not_be_named():
+    model = tiny_flow(num_scales=1)
+    model.compile(FusedAdam(1e-3), jit_compile=False)
+    assert isinstance(model.loss, NegativeLogLikelihood)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (IMAGES[:, :3], r"`images` must have shape \[N, 4, 4, 2\]; got \[64, 3, 4, 2\]"),
+        (IMAGES / 255, "`images` must be uint8 pixels 0..255"),
+    ],
+)
+def test_arrays_that_are_no_such_images_are_refused_before_the_first_step(compiled, images, words):
+    before = int(compiled.training_calls)
+    with pytest.raises(ValueError, match=words):
+        compiled.fit(images, verbose=0)
+    assert int(compiled.training_calls) == before
