@@ -79,15 +79,12 @@ def batches_again(asked: Mapping[str, Any]) -> tuple[Any, Callable[[], Iterable]
         asked: the arguments of `keras.Model.fit`, by name.
     """
     x, is_shown = asked["x"], asked["verbose"] in ("auto", 1)
-    return *_batches_again(x, asked["batch_size"], asked["validation_split"]), is_shown
-
-
-def _batches_again(
-    x: Any, batch_size: int | None, validation_split: float
-) -> tuple[Any, Callable[[], Iterable]]:
     if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
-        num_trained = int(len(x) * (1 - validation_split))
-        return x, lambda: _of_array(np.asarray(x)[:num_trained], batch_size or 32)  # As Keras.
+        return x, lambda: _of_array(asked), is_shown
+    return *_batches_again(x), is_shown
+
+
+def _batches_again(x: Any) -> tuple[Any, Callable[[], Iterable]]:
     if isinstance(x, keras.utils.PyDataset):
         return x, lambda: (x[index] for index in range(x.num_batches or _MAX_BATCHES))
     if isinstance(x, Iterator):
@@ -102,8 +99,11 @@ def _batches_again(
     return x, lambda: x
 
 
-def _of_array(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    order = np.random.default_rng(0).permutation(len(images))  # Neighbours may be alike.
+def _of_array(asked: Mapping[str, Any]) -> Iterator[np.ndarray]:
+    images, batch_size = np.asarray(asked["x"]), asked["batch_size"] or 32  # As Keras has it.
+    order = np.arange(int(len(images) * (1 - asked["validation_split"])))
+    if asked["shuffle"]:  # Neighbours may be alike.
+        order = np.random.default_rng(0).permutation(order)
     for start in range(0, len(order), batch_size):
         yield images[order[start : start + batch_size]]
 
