@@ -65,6 +65,7 @@ def test_what_is_no_list_of_evaluations_is_refused_and_kept(finished_one, conten
 
 def test_a_folder_of_strangers_is_scored_whole_and_kept(finished, tmp_path):
     workdir = shutil.copytree(finished.workdir, tmp_path / "run")
+    (workdir / "evaluation.json").unlink(missing_ok=True)  # Of who asked before.
     (tmp_path / "ten").mkdir()
     for number, pixels in enumerate(commands.splits()["train"][:10]):
         Image.fromarray(pixels).save(tmp_path / "ten" / f"{number}, odd.png")
