@@ -3,7 +3,6 @@
 The figures are printed and kept in `evaluation.json` in the workdir.
 """
 
-import os
 import sys
 
 import numpy as np
@@ -20,8 +19,7 @@ def main() -> None:
         cli.require(value is None or value >= 1, name, "at least 1", value)
     table = flags.scores_csv
     if table is not None:
-        writable = os.path.isdir(os.path.dirname(table) or ".") and not os.path.isdir(table)
-        cli.require(bool(table) and writable, "scores_csv", "a file in an existing folder", table)
+        cli.require_writable("scores_csv", table)
     from lcma_tf.experiment.evaluation import (
         bits_per_dim_of_split,
         bits_per_dim_parts_of_split,

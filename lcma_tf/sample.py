@@ -28,8 +28,8 @@ def main() -> None:
             len(temperatures) == 1, "temperature", f"given once for a {flags.kind}", temperatures
         )
     path = flags.output or os.path.join(flags.workdir, "drawn.png")
-    writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
-    cli.require(writable or not flags.output, "output", "a file in an existing folder", path)
+    if flags.output:
+        cli.require_writable("output", path)
     if flags.kind != "grid":  # A grid is a picture of pixels alone.
         plots.require_matplotlib()
     from lcma_tf.files.saving import written_whole
@@ -53,6 +53,7 @@ def _draw(path, model, temperatures, flags) -> None:
 
 
 def _paths(model, flags):
+    from lcma_tf.data.one_split import WHOLE
     from lcma_tf.experiment.run_images import load_images, whose_images
     from lcma_tf.experiment.workdir import Workdir
 
@@ -64,7 +65,7 @@ def _paths(model, flags):
         print(f"warning: {whose}", file=sys.stderr)
     ends = images.images
     rows = flags.num_samples if flags["num_samples"].present else 6
-    what = "images of the folder" if images.split == "all" else "test images"
+    what = "images of the folder" if images.split == WHOLE else "test images"
     cli.require(2 * rows <= len(ends), "num_samples", f"at most half the {len(ends)} {what}", rows)
     order = np.random.default_rng(flags.seed).permutation(len(ends))
     return model.interpolate(ends[order[:rows]], ends[order[-rows:]], flags.steps).numpy()

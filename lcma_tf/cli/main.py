@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
 from lcma_tf.errors import UserError
 
-__all__ = ["require", "run"]
+__all__ = ["require", "require_writable", "run"]
 
 # The user's to mend, whatever was to be written.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -24,6 +25,12 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 class _TerminatedError(KeyboardInterrupt):
     """SIGTERM, as a scheduler sends it, where Ctrl-C raises its base class."""
+
+
+def require_writable(name: str, path: str) -> None:
+    """Raises `ConfigError` unless flag `name` may be a file to write: in a folder that is there."""
+    writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
+    require(bool(path) and writable, name, "a file in an existing folder", path)
 
 
 def run(main: Callable[[], None], resumable: bool = False) -> None:

@@ -15,7 +15,7 @@ from lcma_tf.data import OneSplit
 from lcma_tf.experiment.evaluation import standard_error
 from lcma_tf.experiment.workdir import Workdir, WorkdirError
 from lcma_tf.files.paths import printable
-from lcma_tf.files.saving import written_whole
+from lcma_tf.files.saving import write_json, written_whole
 
 __all__ = ["EvaluationFile", "figures", "write_scores"]
 
@@ -47,9 +47,7 @@ class EvaluationFile:
         """
         asked = {"model": _digest(self._workdir.model), **asked}
         others = [entry for entry in self._read() if entry["asked"] != asked]
-        text = json.dumps([*others, {"asked": asked, **found}], indent=2)
-        with written_whole(self.path) as temporary:
-            temporary.write_text(text + "\n")
+        write_json(self.path, [*others, {"asked": asked, **found}])
 
     def _read(self) -> list[dict[str, Any]]:
         try:

@@ -10,6 +10,7 @@ __all__ = ["differences_of", "in_the_way", "kept"]
 # How often it is looked at and saved.
 _BOOKKEEPING = ("steps_per_epoch",)
 _STEPS = ("train_steps", "pretrain_steps")
+_MAY_DIFFER = (*_BOOKKEEPING, *_STEPS)
 
 
 def differences_of(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -31,11 +32,10 @@ def in_the_way(
         now: those that were asked for.
         is_decided: whether the run has its factorization, so that no pretraining is left to do.
     """
-    compared = {name: value for name, value in now.items() if name not in (*_BOOKKEEPING, *_STEPS)}
-    own = {name: value for name, value in there.items() if name not in (*_BOOKKEEPING, *_STEPS)}
+    fixed = [{k: v for k, v in values.items() if k not in _MAY_DIFFER} for values in (there, now)]
     reasons = {name: _against_steps(name, there, now, is_decided) for name in _STEPS}
     of_steps = [f"{_told(name, there, now)} ({why})" for name, why in reasons.items() if why]
-    return differences_of(own, compared) + of_steps
+    return differences_of(*fixed) + of_steps
 
 
 def kept(there: Mapping[str, Any], now: Mapping[str, Any], is_decided: bool) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def measure(
     if workdir.contributions.exists():  # Of a pretraining here, or of one that was shared.
         pretraining = workdir.files("pretrain")
         pretrain_steps = pretraining.steps_of_result(config.pretrain_steps) or config.pretrain_steps
-    metrics = {
+    return {
         "test_bits_per_dim": float(scores.mean()),
         "test_bits_per_dim_standard_error": standard_error(scores),
         "validation_bits_per_dim": float(validation.mean()),
@@ -77,7 +77,6 @@ def measure(
         **probe(flow, data.validation).by_column(),
         "scoring_images_per_second": len(scores) / seconds,
     }
-    return metrics
 
 
 @functools.lru_cache(maxsize=1)  # A study scores one data set, the same object, many times.

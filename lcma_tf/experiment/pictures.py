@@ -15,7 +15,6 @@ from lcma_tf.factorization.order import gather_kept
 from lcma_tf.files.saving import written_whole
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.training.contributions import load_contributions
-from lcma_tf.training.history import read_curves
 
 __all__ = ["LAST", "draw_run"]
 
@@ -36,7 +35,7 @@ def draw_run(
     if data.image_shape[-1] in (1, 3):  # What a picture file can show.
         _draw_images(flow, data.test, workdir, metrics["seed"])
     _draw_factorization(factorization, workdir)
-    curves = {name: _curves(workdir, name) for name in ("pretrain", "train")}
+    curves = {name: workdir.curves(name) for name in ("pretrain", "train")}
     curves = {name: columns for name, columns in curves.items() if columns}
     references = {
         f"{name} on the test images": metrics[f"{codec}_bits_per_dim"]
@@ -84,9 +83,3 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
             contributions[scale] = layer
     drawn = contributions, masks, factorization.exit_scale(), factorization.rule
     _save(plots.save_factorization, workdir, "factorization.png", *drawn)
-
-
-def _curves(workdir: Workdir, phase: str) -> dict[str, np.ndarray]:
-    _, config = workdir.read_configs()
-    steps = config.pretrain_steps if phase == "pretrain" else config.train_steps
-    return read_curves(workdir.files(phase).history, config.steps_per_epoch, steps)

@@ -20,9 +20,10 @@ from lcma_tf.experiment import pictures
 from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
 from lcma_tf.experiment.result import print_result
-from lcma_tf.experiment.workdir import Workdir, write_json
+from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
 from lcma_tf.files.paths import kind_of_dataset
+from lcma_tf.files.saving import write_json
 from lcma_tf.model import FlowModel
 from lcma_tf.say import say
 from lcma_tf.training.contributions import (
@@ -128,7 +129,7 @@ class Run:
         """The flow of the run, trained."""
         config, path = self.config, self.config.initialize_from
         steps, files = config.train_steps, self.workdir.files("train")
-        if self.runtime.workers.is_chief and files.steps_of_result(steps) != steps:
+        if self.runtime.workers.is_chief and not files.is_done(steps):
             say(f"train: {steps} steps with rule '{factorization.rule}'")
         phase = TrainingPhase(
             self.flow,

@@ -9,18 +9,21 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data.fingerprint import differences
 from lcma_tf.errors import UserError
 from lcma_tf.experiment.going_on import in_the_way, kept
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.paths import expanded, kind_of_dataset
-from lcma_tf.files.saving import SaveError, unfinished, written_whole
+from lcma_tf.files.saving import SaveError, unfinished, write_json
 from lcma_tf.model import MODEL_FILE
 from lcma_tf.say import say
+from lcma_tf.training.history import read_curves
 from lcma_tf.training.phase_files import PhaseFiles
 
-__all__ = ["Workdir", "WorkdirError", "write_json"]
+__all__ = ["Workdir", "WorkdirError"]
 
 # Where data lie does not change what comes out.
 _NOT_COMPARED = ("data_dir",)
@@ -61,6 +64,16 @@ class Workdir:
         """All files of the phase `pretrain` or `train`."""
         result = self.model if name == "train" else self.phase(name) / MODEL_FILE
         return PhaseFiles(self.phase(name), result)
+
+    def curves(self, name: str) -> dict[str, np.ndarray]:
+        """The history of the phase `pretrain` or `train` (`read_curves`); {} if there is none.
+
+        Raises:
+            WorkdirError: the workdir cannot be read.
+        """
+        _, config = self.read_configs()
+        steps = getattr(config, f"{name}_steps")
+        return read_curves(self.files(name).history, config.steps_per_epoch, steps)
 
     def check(
         self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
@@ -218,12 +231,6 @@ class Workdir:
             raise WorkdirError(
                 f"`workdir` must have a readable {self.metrics.name}; got {str(self.path)!r}: {error}"
             ) from error
-
-
-def write_json(path: pathlib.Path, values: dict[str, Any]) -> None:
-    """Writes a JSON file whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:

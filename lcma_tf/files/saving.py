@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from lcma_tf.errors import UserError
 
@@ -19,6 +21,7 @@ __all__ = [
     "SaveError",
     "refusals_named",
     "unfinished",
+    "write_json",
     "write_whole",
     "written_whole",
 ]
@@ -110,3 +113,13 @@ def _folder_to_disk(folder: pathlib.Path) -> None:
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise
+
+
+def write_json(path: str | os.PathLike[str], values: Any) -> None:
+    """Writes `values`, such as JSON can hold, whole or not at all.
+
+    Raises:
+        SaveError: the file system refuses; what was at `path` is kept.
+    """
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")

@@ -14,9 +14,10 @@ import numpy as np
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
 from lcma_tf.experiment import pictures
 from lcma_tf.experiment.going_on import differences_of
-from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
+from lcma_tf.experiment.workdir import Workdir, WorkdirError
+from lcma_tf.files.saving import write_json
 from lcma_tf.study.config import Arm, StudyConfig
-from lcma_tf.training.history import STEP, read_curves
+from lcma_tf.training.history import STEP
 
 __all__ = ["StudyFolder", "is_finished", "validation_curve"]
 
@@ -130,9 +131,7 @@ def is_finished(workdir: Workdir) -> bool:
 
 def validation_curve(workdir: Workdir) -> Mapping[str, np.ndarray]:
     """`step` and `val_bits_per_dim` of a run's training, one entry an epoch."""
-    _, config = workdir.read_configs()
-    files = workdir.files("train")
-    curves = read_curves(files.history, config.steps_per_epoch, config.train_steps)
+    curves = workdir.curves("train")
     return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
 
 

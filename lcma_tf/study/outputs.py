@@ -12,9 +12,9 @@ import numpy as np
 
 from lcma_tf.config import TrainConfig
 from lcma_tf.data import ImageData
-from lcma_tf.experiment.workdir import Workdir, write_json
+from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
-from lcma_tf.files.saving import written_whole
+from lcma_tf.files.saving import write_json, written_whole
 from lcma_tf.model import load
 from lcma_tf.plots.study import save_ablation, save_sample_grids
 from lcma_tf.study.config import Arm, StudyConfig

@@ -71,7 +71,7 @@ class TrainingPhase:
             WorkerError: another worker failed.
         """
         workers, files = runtime.workers, self.files
-        done = workers.on_chief(lambda: files.steps_of_result(self.num_steps) == self.num_steps)
+        done = workers.on_chief(lambda: files.is_done(self.num_steps))
         if not done:
             workers.on_chief(lambda: files.directory.mkdir(parents=True, exist_ok=True))
             self._fit(self._compiled(config, runtime), data, config, runtime)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lcma_tf.files.saving import written_whole
+from lcma_tf.files.saving import write_json
 from lcma_tf.training.backup import BackupError
 from lcma_tf.training.history import STEP, number_steps, read_history, write_history
 from lcma_tf.training.probe import COLUMNS as PROBE_COLUMNS
@@ -67,11 +67,14 @@ class PhaseFiles:
             return default
         return int(json.loads(self._finished.read_text())["steps"])
 
+    def is_done(self, num_steps: int) -> bool:
+        """Whether `result` was made after so many steps."""
+        return self.steps_of_result(num_steps) == num_steps
+
     def note_result(self, steps: int) -> None:
         """Notes that `result` was made after so many steps."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with written_whole(self._finished) as temporary:
-            temporary.write_text(json.dumps({"steps": steps}) + "\n")
+        write_json(self._finished, {"steps": steps})
 
     def bring_up_to_date(self, steps_per_epoch: int, num_steps: int) -> None:
         """Notes in the files of an earlier version after how many steps each was made.

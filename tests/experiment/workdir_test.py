@@ -6,7 +6,8 @@ import pytest
 
 import commands
 from lcma_tf import FlowConfig, TrainConfig
-from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
+from lcma_tf.experiment.workdir import Workdir, WorkdirError
+from lcma_tf.files.saving import write_json
 
 FLOW, TRAIN = FlowConfig((8, 8, 3), num_scales=3, alpha=0.02), TrainConfig(seed=4)
 

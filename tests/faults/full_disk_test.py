@@ -14,9 +14,8 @@ import pytest
 import tensorflow as tf
 
 from lcma_tf import NegativeLogLikelihood
-from lcma_tf.experiment.workdir import write_json
 from lcma_tf.files.npz import save_npz
-from lcma_tf.files.saving import SaveError, write_whole, written_whole
+from lcma_tf.files.saving import SaveError, write_json, write_whole, written_whole
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.training import phase as training
 from lcma_tf.training.backup import Resume

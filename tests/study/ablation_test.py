@@ -20,8 +20,9 @@ from lcma_tf import data
 from lcma_tf.config import ConfigError
 from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
 from lcma_tf.experiment.run import Run
-from lcma_tf.experiment.workdir import Workdir, WorkdirError, write_json
+from lcma_tf.experiment.workdir import Workdir, WorkdirError
 from lcma_tf.factorization import FactorizationError
+from lcma_tf.files.saving import write_json
 from lcma_tf.study import run as study_run
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder
