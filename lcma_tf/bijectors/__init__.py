@@ -6,12 +6,14 @@ from lcma_tf.bijectors.chain import FlowLayer, ImageChain
 from lcma_tf.bijectors.coupling import AffineCoupling
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize, quantize
+from lcma_tf.bijectors.rotation import ChannelRotation
 from lcma_tf.bijectors.split import LikelihoodContributionSplit
 from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
 
 __all__ = [
     "LARGEST_PIXEL",
     "AffineCoupling",
+    "ChannelRotation",
     "FlowLayer",
     "ForeignBijector",
     "ImageBijector",

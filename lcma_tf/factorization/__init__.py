@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from lcma_tf.choices import RULES
 from lcma_tf.factorization.decision import decide_factorization, needs_contributions
-from lcma_tf.factorization.factorization import Factorization, FactorizationError
+from lcma_tf.factorization.errors import FactorizationError
+from lcma_tf.factorization.factorization import Factorization
 from lcma_tf.factorization.rules import SplitRule
 
 if TYPE_CHECKING:

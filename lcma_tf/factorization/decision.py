@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lcma_tf.choices import RULES
-from lcma_tf.factorization.factorization import CUSTOM, Factorization, FactorizationError
+from lcma_tf.factorization.errors import FactorizationError
+from lcma_tf.factorization.factorization import CUSTOM, Factorization
 from lcma_tf.factorization.order import gather_kept
 from lcma_tf.factorization.rules import SplitRule
 

@@ -1,8 +1,9 @@
-"""Which dimensions leave the flow at each scale: a rule's decision, frozen and kept.
+"""What is decided by data before training: where each dimension leaves the flow, frozen and kept.
 
 A `Factorization` is a decision made once, before training (Das et al. 2019, section 3): for each
-scale but the last a boolean mask, True = the dimension goes on. It belongs to a trained flow as its
-weights do, and is saved with it. NumPy only: no gradient passes here.
+scale but the last a boolean mask, True = the dimension goes on; and, where one was fitted, a rotation of
+the channels that enter a scale. It belongs to a trained flow as its weights do, and is saved with it.
+NumPy only: no gradient passes here.
 """
 
 from __future__ import annotations
@@ -14,25 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from lcma_tf.errors import UserError
+from lcma_tf.factorization.errors import FactorizationError
+from lcma_tf.factorization.file import (
+    FactorizationEntries,
+    read_factorization,
+    write_factorization,
+)
 from lcma_tf.factorization.order import gather_kept
-from lcma_tf.files.npz import NpzError, read_npz, save_npz
+from lcma_tf.factorization.rotation import checked_rotation, nearest_rotation
 
 __all__ = ["CUSTOM", "Factorization", "FactorizationError"]
 
 CUSTOM = "custom"  # The usual label of masks that no rule decided.
-FORMAT_VERSION = 1
-# The scalar entries of a file: their type and number of dimensions.
-_ENTRIES = {
-    "format_version": (np.integer, 0),
-    "rule": (np.str_, 0),
-    "seed": (np.integer, 0),
-    "image_shape": (np.integer, 1),
-}
-
-
-class FactorizationError(UserError, ValueError):
-    """A factorization that cannot be decided, or a file that does not hold a valid one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,9 +43,13 @@ class Factorization:
         masks: `num_scales - 1` bool arrays `[h_l, w_l, c_l]`, half of each True (= goes on);
             `h_{l+1} = h_l / 2`, `w_{l+1} = w_l / 2`, `c_{l+1} = 2 c_l`. Empty for rule `none`.
         seed: the seed of rule `random`; kept with the others for the record.
+        rotations: orthogonal `[c_l, c_l]` for the scales from the first on, or None for one that has
+            none: the channels of what enters the scale are turned by it (`ChannelRotation`), so that
+            the scale's mask speaks of turned channels. Kept as float32. Without masks `c_{l+1} = 4 c_l`.
 
     Raises:
-        FactorizationError: a mask has the wrong shape or type or is not half True, or `rule` no name.
+        FactorizationError: a mask has the wrong shape or type or is not half True, a rotation is not
+            orthogonal (to 1e-5) or of the wrong size, or `rule` is no name.
 
     Example:
         upper = np.zeros((8, 8, 3), bool)
@@ -75,6 +73,7 @@ class Factorization:
     image_shape: tuple[int, ...]
     masks: Sequence[np.ndarray] = ()
     seed: int = 0
+    rotations: Sequence[np.ndarray | None] = ()
 
     def __post_init__(self):
         if not isinstance(self.rule, str) or not self.rule:
@@ -99,23 +98,63 @@ class Factorization:
                 )
             mask.setflags(write=False)
             frozen.append(mask)
-            shape = (shape[0] // 2, shape[1] // 2, 2 * shape[2])
+            shape = _next_shape(shape, splits=True)
         object.__setattr__(self, "masks", tuple(frozen))
+        object.__setattr__(self, "rotations", self._checked_rotations())
+
+    def _checked_rotations(self) -> tuple[np.ndarray | None, ...]:
+        if self.masks and len(self.rotations) > len(self.masks) + 1:
+            raise FactorizationError(
+                f"`rotations` must be at most one a scale, {len(self.masks) + 1}; "
+                f"got {len(self.rotations)}."
+            )
+        checked: list[np.ndarray | None] = []
+        shapes = self.level_shapes(len(self.rotations))
+        for scale, (matrix, shape) in enumerate(zip(self.rotations, shapes, strict=True), start=1):
+            if matrix is None:
+                checked.append(None)
+                continue
+            found = checked_rotation(f"rotation_{scale}", matrix)
+            if len(found) != shape[2]:
+                raise FactorizationError(
+                    f"rotation_{scale} must be {shape[2]} x {shape[2]}, for the channels that enter "
+                    f"scale {scale}; got {found.shape}."
+                )
+            stored = nearest_rotation(found).astype(np.float32)
+            stored.setflags(write=False)
+            checked.append(stored)
+        while checked and checked[-1] is None:
+            checked.pop()
+        return tuple(checked)
+
+    def level_shapes(self, num_scales: int) -> tuple[tuple[int, ...], ...]:
+        """The shapes `(h, w, c)` of what enters each of `num_scales` scales, the data's first."""
+        shapes = [self.image_shape]
+        while len(shapes) < num_scales:
+            shapes.append(_next_shape(shapes[-1], splits=self.rule != "none"))
+        return tuple(shapes[:num_scales])
+
+    def rotation(self, index: int) -> np.ndarray | None:
+        """The rotation of the channels that enter scale `index`, from 0; None = there is none."""
+        return self.rotations[index] if index < len(self.rotations) else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Factorization) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash((self.rule, self.image_shape, self.seed, *(m.tobytes() for m in self.masks)))
+        arrays = (a for a in (*self.masks, *self.rotations) if a is not None)
+        return hash((self.rule, self.image_shape, self.seed, *(a.tobytes() for a in arrays)))
 
     def check_fits(self, image_shape: tuple[int, ...], num_scales: int) -> None:
         """Raises `FactorizationError` unless this is one for such images and scales."""
         num_masks = 0 if self.rule == "none" else num_scales - 1
-        if self.image_shape != tuple(image_shape) or len(self.masks) != num_masks:
+        fits = len(self.masks) == num_masks and len(self.rotations) <= num_scales
+        if self.image_shape != tuple(image_shape) or not fits:
+            rotations = f" and {len(self.rotations)} rotations" if self.rotations else ""
             raise FactorizationError(
                 f"The factorization must be for image_shape={tuple(image_shape)} and "
                 f"num_scales={num_scales}; got image_shape={self.image_shape} with "
-                f"{len(self.masks)} masks of rule {self.rule!r}."
+                f"{len(self.masks)} masks of rule {self.rule!r}{rotations}."
             )
 
     def agreement(self, other: Factorization) -> tuple[float, ...]:
@@ -138,12 +177,15 @@ class Factorization:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON form; masks as hexadecimal strings of their packed bits."""
-        return {
+        values = {
             "rule": self.rule,
             "image_shape": list(self.image_shape),
             "seed": self.seed,
             "masks": [np.packbits(mask).tobytes().hex() for mask in self.masks],
         }
+        if self.rotations:  # Left out where there are none: as it was before there could be any.
+            values["rotations"] = [r if r is None else r.tolist() for r in self.rotations]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Factorization:
@@ -153,61 +195,36 @@ class Factorization:
         for packed in values["masks"]:
             bits = np.unpackbits(np.frombuffer(bytes.fromhex(packed), np.uint8))
             unpacked.append(bits[: int(np.prod(shape))].astype(bool).reshape(shape))
-            shape = (shape[0] // 2, shape[1] // 2, 2 * shape[2])
+            shape = _next_shape(shape, splits=True)
+        rotations = [r if r is None else np.array(r) for r in values.get("rotations", ())]
         image_shape = tuple(values["image_shape"])
-        return cls(values["rule"], image_shape, tuple(unpacked), values["seed"])
+        return cls(values["rule"], image_shape, tuple(unpacked), values["seed"], rotations)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `mask_1` ..., `rule`, `seed`, `format_version`, `image_shape` as one npz file."""
-        entries = {
-            "format_version": np.int64(FORMAT_VERSION),
-            "rule": np.str_(self.rule),
-            "seed": np.int64(self.seed),
-            "image_shape": np.array(self.image_shape, np.int64),
-        }
-        masks = {f"mask_{scale}": mask for scale, mask in enumerate(self.masks, start=1)}
-        save_npz(path, {**entries, **masks})
+        """Writes `mask_1` ..., `rule`, `seed`, `format_version`, `image_shape` as one npz file.
+
+        With `rotation_1` ... for the scales that have one.
+        """
+        entries = (self.rule, self.image_shape, self.masks, self.seed, self.rotations)
+        write_factorization(path, FactorizationEntries(*entries))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Factorization:
         """Reads and validates a file that `save` wrote; nothing in it is unpickled.
 
         Raises:
-            FactorizationError: no such file, a torn, damaged or foreign one, or masks that break the
-                rules.
+            FactorizationError: no such file, a torn, damaged or foreign one, or masks or rotations that
+                break the rules.
         """
+        entries = read_factorization(path)
         try:
-            arrays = read_npz(path)
-        except NpzError as error:
-            raise FactorizationError(
-                f"The factorization {os.fspath(path)!r} must be a readable npz file without pickled "
-                f"objects; got {error}"
-            ) from error
-        names = [f"mask_{scale}" for scale in range(1, len(arrays) - len(_ENTRIES) + 1)]
-        if {*_ENTRIES, *names} != arrays.keys():
-            raise FactorizationError(
-                f"The factorization {os.fspath(path)!r} must hold rule, seed, image_shape, "
-                f"format_version and mask_1, mask_2, ...; got {sorted(arrays)}."
-            )
-        for name, (kind, rank) in _ENTRIES.items():
-            if not np.issubdtype(arrays[name].dtype, kind) or arrays[name].ndim != rank:
-                raise FactorizationError(
-                    f"The factorization {os.fspath(path)!r} must hold {name} as {kind.__name__} "
-                    f"with {rank} dimensions; got {arrays[name]!r}."
-                )
-        if int(arrays["format_version"]) != FORMAT_VERSION:
-            raise FactorizationError(
-                f"The factorization {os.fspath(path)!r} must have format_version {FORMAT_VERSION}; "
-                f"got {int(arrays['format_version'])}."
-            )
-        try:
-            return cls(
-                str(arrays["rule"]),
-                tuple(int(size) for size in arrays["image_shape"]),
-                tuple(arrays[name] for name in names),
-                int(arrays["seed"]),
-            )
+            return cls(*entries)
         except FactorizationError as error:
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must hold a valid one: {error}"
             ) from error
+
+
+def _next_shape(shape: tuple[int, ...], splits: bool) -> tuple[int, ...]:
+    """What a scale sends on of `(h, w, c)`, at half the resolution: half of it, or all."""
+    return shape[0] // 2, shape[1] // 2, (2 if splits else 4) * shape[2]

@@ -1,12 +1,7 @@
-"""RealNVP: from a config and a factorization to networks and one bijector.
+"""RealNVP: three checkerboard couplings and three squeezed channel couplings a level.
 
-The whole flow is one recursion. Level l is a flow layer, then a split whose kept half runs level l+1:
-
-    level(l) = FlowLayer([3 checkerboard couplings, squeezed [3 channel couplings]],
-                         LikelihoodContributionSplit(mask_l, inner=level(l + 1)))
-
-and the last level is 4 checkerboard couplings. Without splits (rule `none`, the pretraining) all
-dimensions go on, squeezed. Source: Dinh et al. 2016, section 3.6; Das et al. 2019, section 3.
+The last level is four checkerboard couplings. What levels have to do with one another is in
+`multi_scale`. Source: Dinh et al. 2016, section 3.6; Das et al. 2019, section 3.
 """
 
 from __future__ import annotations
@@ -16,21 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lcma_tf.bijectors import (
-    AffineCoupling,
-    FlowLayer,
-    ImageChain,
-    InFlowBatchNorm,
-    LikelihoodContributionSplit,
-    Squeezed,
-)
+from lcma_tf.bijectors import AffineCoupling, ImageChain, InFlowBatchNorm, Squeezed
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization, masks
+from lcma_tf.flows.multi_scale import MultiScaleBuilder, Shape, squeezed_shape
 from lcma_tf.networks import EPSILON, MovingMoments, ResidualConditioner
 
 __all__ = ["RealNVPBuilder"]
-
-Shape = tuple[int, ...]
 
 
 class Coupling(NamedTuple):
@@ -54,7 +41,7 @@ class Level(NamedTuple):
     channels: list[Coupling]
 
 
-class RealNVPBuilder:
+class RealNVPBuilder(MultiScaleBuilder):
     """The RealNVP that a config describes, a `lcma_tf.flows.FlowBuilder`.
 
     Each coupling has two networks: a conditioner by its name, such as `layer_1_checkerboard_0`, and the
@@ -65,9 +52,8 @@ class RealNVPBuilder:
     """
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
-        self._config = config
-        self._factorization = factorization
-        self._levels = list(_levels(config, factorization.rule != "none"))
+        super().__init__(config, factorization)
+        self._levels = list(_levels(config, self.shapes))
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
         networks: dict[str, Any] = {}
@@ -81,24 +67,13 @@ class RealNVPBuilder:
                 )
         return networks
 
-    def make_bijector(self, networks: Mapping[str, Any]) -> FlowLayer:
-        return self._layer(0, networks)
-
-    def _layer(self, index: int, networks: Mapping[str, Any]) -> FlowLayer:
-        """The flow from layer `index` on."""
+    def level_bijectors(self, index: int, networks: Mapping[str, Any]) -> list:
         shape, checkerboards, channels = self._levels[index]
-        name = f"layer_{index + 1}"
-        couplings = self._bijectors(checkerboards, networks)
-        if index == len(self._levels) - 1:
-            return FlowLayer(ImageChain(couplings, shape), None, shape, name=name)
-        squeezed = ImageChain(self._bijectors(channels, networks), _squeezed(shape))
-        later = self._layer(index + 1, networks)
-        if self._factorization.rule == "none":
-            rest = Squeezed(later, shape)
-        else:
-            rest = LikelihoodContributionSplit(self._factorization.masks[index], inner=later)
-        layer = ImageChain([*couplings, Squeezed(squeezed, shape)], shape)
-        return FlowLayer(layer, rest, shape, name=name)
+        bijectors = self._bijectors(checkerboards, networks)
+        if channels:
+            squeezed = ImageChain(self._bijectors(channels, networks), squeezed_shape(shape))
+            bijectors.append(Squeezed(squeezed, shape))
+        return bijectors
 
     def _bijectors(self, couplings: Sequence[Coupling], networks: Mapping[str, Any]) -> list:
         """Each coupling and its batch norm: the order of `inverse`, data to latents."""
@@ -118,28 +93,20 @@ class RealNVPBuilder:
         return bijectors
 
 
-def _levels(config: FlowConfig, splits: bool) -> Iterator[Level]:
-    """From the data on; what goes on after each level is half of it, or, without splits, all."""
-    shape = config.image_shape
-    for index in range(config.num_scales):
+def _levels(config: FlowConfig, shapes: Sequence[Shape]) -> Iterator[Level]:
+    """From the data on, by what enters each level."""
+    for index, shape in enumerate(shapes):
         width, name = config.base_dim * 2**index, f"layer_{index + 1}"
         is_last = index == config.num_scales - 1
         # Parities alternate; the first keeps i + j even.
         checkerboards = [masks.checkerboard(shape, i % 2 == 0) for i in range(4 if is_last else 3)]
-        squeezed = _squeezed(shape)
+        squeezed = squeezed_shape(shape)
         channels = [masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else 3)]
         yield Level(
             shape,
             [Coupling(f"{name}_checkerboard_{i}", m, width) for i, m in enumerate(checkerboards)],
             [Coupling(f"{name}_channel_{i}", m, 2 * width) for i, m in enumerate(channels)],
         )
-        height, width_px, channels_after = squeezed
-        shape = (height, width_px, channels_after // 2) if splits else squeezed
-
-
-def _squeezed(shape: Shape) -> Shape:
-    height, width, channels = shape
-    return height // 2, width // 2, 4 * channels
 
 
 def _conditioner(

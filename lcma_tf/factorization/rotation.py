@@ -1,0 +1,51 @@
+"""Rotations of the channels: orthogonal matrices, checked, and the one that a covariance asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lcma_tf.factorization.errors import FactorizationError
+
+__all__ = ["ORTHOGONAL_TO", "checked_rotation", "klt", "nearest_rotation"]
+
+ORTHOGONAL_TO = 1e-5  # What a matrix times its transpose may differ from the identity by.
+
+
+def checked_rotation(name: str, matrix: ArrayLike) -> np.ndarray:
+    """Returns `matrix` as float64 `[c, c]`.
+
+    Raises:
+        FactorizationError: it is not square, not finite, or not orthogonal to `ORTHOGONAL_TO`.
+    """
+    found = np.asarray(matrix)
+    is_square = found.ndim == 2 and found.shape[0] == found.shape[1] > 0
+    if not is_square or not np.issubdtype(found.dtype, np.number) or np.iscomplexobj(found):
+        raise FactorizationError(
+            f"`{name}` must be a square matrix of real numbers; got {found.dtype} {found.shape}."
+        )
+    found = found.astype(np.float64)
+    error = np.abs(found @ found.T - np.eye(len(found))).max()
+    if not error <= ORTHOGONAL_TO:  # A NaN is not.
+        raise FactorizationError(
+            f"`{name}` must be orthogonal to {ORTHOGONAL_TO:g}; a product of it with its transpose "
+            f"differs from the identity by {error:.3g}."
+        )
+    return found
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """The orthogonal matrix nearest to a float64 one, by its polar decomposition."""
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right
+
+
+def klt(covariance: np.ndarray) -> np.ndarray:
+    """The Karhunen-Loeve transform of `covariance` `[c, c]`: rows are its axes, most variance first.
+
+    The sign of a row, which a covariance leaves open, makes its largest entry positive.
+    """
+    variances, axes = np.linalg.eigh(np.asarray(covariance, np.float64))
+    rows = axes.T[np.argsort(-variances, kind="stable")]
+    largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
+    return nearest_rotation(rows * np.sign(largest))

@@ -1,0 +1,78 @@
+"""What flows of several scales have in common: one recursion over levels, each a layer and a split.
+
+    level(l) = FlowLayer([rotation of the channels,] the level's own bijectors,
+                         LikelihoodContributionSplit(mask_l, inner=level(l + 1)))
+
+Without splits (rule `none`, the pretraining) all dimensions go on, squeezed. Source: Dinh et al. 2016,
+section 3.6; Das et al. 2019, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow_probability as tfp
+
+from lcma_tf.bijectors import (
+    ChannelRotation,
+    FlowLayer,
+    ImageChain,
+    LikelihoodContributionSplit,
+    Squeezed,
+)
+from lcma_tf.config import FlowConfig
+from lcma_tf.factorization import Factorization
+
+__all__ = ["MultiScaleBuilder", "Shape", "squeezed_shape"]
+
+Shape = tuple[int, ...]
+
+
+class MultiScaleBuilder:
+    """A `lcma_tf.flows.FlowBuilder` but for what a level consists of.
+
+    A subclass defines `make_networks`, and `level_bijectors` for the level of an index.
+
+    Args:
+        config, factorization: of the flow.
+
+    Attributes:
+        shapes: `(h, w, c)` of what enters each level, the data's first.
+    """
+
+    def __init__(self, config: FlowConfig, factorization: Factorization):
+        self._config = config
+        self._factorization = factorization
+        self.shapes = factorization.level_shapes(config.num_scales)
+
+    def make_bijector(self, networks: Mapping[str, Any]) -> FlowLayer:
+        """The bijector around `networks`, of events `config.image_shape`."""
+        return self._level(0, networks)
+
+    def level_bijectors(
+        self, index: int, networks: Mapping[str, Any]
+    ) -> Sequence[tfp.bijectors.Bijector]:
+        """The bijectors of level `index`, from 0, over events `shapes[index]`: data to latents."""
+        raise NotImplementedError
+
+    def _level(self, index: int, networks: Mapping[str, Any]) -> FlowLayer:
+        """The flow from level `index` on."""
+        shape, name = self.shapes[index], f"layer_{index + 1}"
+        rotation = self._factorization.rotation(index)
+        rotations = [] if rotation is None else [ChannelRotation(rotation)]
+        layer = ImageChain([*rotations, *self.level_bijectors(index, networks)], shape)
+        if index == len(self.shapes) - 1:
+            return FlowLayer(layer, None, shape, name=name)
+        later = self._level(index + 1, networks)
+        if self._factorization.rule == "none":
+            rest = Squeezed(later, shape)
+        else:
+            rest = LikelihoodContributionSplit(self._factorization.masks[index], inner=later)
+        return FlowLayer(layer, rest, shape, name=name)
+
+
+def squeezed_shape(shape: Shape) -> Shape:
+    """`(h, w, c)` -> `(h/2, w/2, 4c)`."""
+    height, width, channels = shape
+    return height // 2, width // 2, 4 * channels
