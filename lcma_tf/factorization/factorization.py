@@ -22,7 +22,7 @@ from lcma_tf.factorization.file import (
     write_factorization,
 )
 from lcma_tf.factorization.order import gather_kept
-from lcma_tf.factorization.rotation import checked_rotation, nearest_rotation
+from lcma_tf.factorization.rotation import checked_rotation
 
 __all__ = ["CUSTOM", "Factorization", "FactorizationError"]
 
@@ -120,7 +120,7 @@ class Factorization:
                     f"rotation_{scale} must be {shape[2]} x {shape[2]}, for the channels that enter "
                     f"scale {scale}; got {found.shape}."
                 )
-            stored = nearest_rotation(found).astype(np.float32)
+            stored = found.astype(np.float32)  # `ChannelRotation` makes it orthogonal again.
             stored.setflags(write=False)
             checked.append(stored)
         while checked and checked[-1] is None:
