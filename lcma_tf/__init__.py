@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lcma_tf.model import load as load
     from lcma_tf.model import recalibrate as recalibrate
     from lcma_tf.training.contributions import average_contributions as average_contributions
+    from lcma_tf.training.image_statistics import fit_channel_rotation as fit_channel_rotation
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ _EXPORTS = {
     "TrainConfig": "config",
     "average_contributions": "training.contributions",
     "decide_factorization": "factorization",
+    "fit_channel_rotation": "training.image_statistics",
     "learn_factorization": "experiment.method",
     "load": "model",
     "recalibrate": "model",

@@ -89,6 +89,10 @@ RULES = Choices(
     {
         "lcma": "lcma_tf.factorization.rules:LCMA",
         "lcma_reversed": "lcma_tf.factorization.rules:LCMA_REVERSED",
+        "lcma_null": "lcma_tf.factorization.rules:LCMA_NULL",
+        "lcma_block": "lcma_tf.factorization.rules:LCMA_BLOCK",
+        "gain": "lcma_tf.factorization.rules:GAIN",
+        "dependence": "lcma_tf.factorization.dependence:DEPENDENCE",
         "random": "lcma_tf.factorization.rules:RANDOM",
         "realnvp": "lcma_tf.factorization.rules:REALNVP",
         "none": "lcma_tf.factorization.rules:NONE",  # Nothing exits: the pretraining network.

@@ -101,6 +101,10 @@ class ImageBijector(tfb.Bijector):
         """
         return visit(self, y)
 
+    def inverse_layer_values(self, y: tf.Tensor) -> list[tf.Tensor]:
+        """What each flow layer makes of `[N, H, W, C]`, all in its coordinates; latents last."""
+        return [self._inverse_and_terms(y)[0]]
+
     def _forward_and_terms(self, x: tf.Tensor, **options: Unpack[PassOptions]) -> Pair:
         raise NotImplementedError
 

@@ -119,6 +119,11 @@ class FlowLayer(ImageBijector):
         hidden = self._layer.inverse_by_part(y, visit)
         return hidden if self._rest is None else self._rest.inverse_by_part(hidden, visit)
 
+    def inverse_layer_values(self, y):
+        hidden, _ = self._layer._inverse_and_terms(y)
+        later = [] if self._rest is None else self._rest.inverse_layer_values(hidden)
+        return [hidden, *later]
+
     def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         if self._rest is None:
             return self._layer._forward_and_terms(x, **options)

@@ -43,6 +43,10 @@ class NestedBijector(ImageBijector):
         inner, outside = self._enter(y)
         return self._leave(self._inner.inverse_by_part(inner, visit), outside)
 
+    def inverse_layer_values(self, y):
+        inner, outside = self._enter(y)
+        return [self._leave(value, outside) for value in self._inner.inverse_layer_values(inner)]
+
     def _enter(self, images: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """`[N, h, w, c]` -> (what `inner` sees, what stays outside, or None)."""
         raise NotImplementedError

@@ -31,6 +31,8 @@ class FlowConfig(OptionConfig):
         image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
         flow: the kind of flow, a name of `lcma_tf.choices.FLOWS`.
         num_scales: number of flow layers K, the last included; K - 1 splits.
+        num_couplings: in each level over pixels, and as many over channels; the last level has one more
+            over pixels, and none over channels.
         base_dim: width of the first level's conditioners; doubled at each level, and again in the
             channel couplings (Dinh et al. 2016).
         num_residual_blocks: of every conditioner.
@@ -66,6 +68,10 @@ class FlowConfig(OptionConfig):
     image_shape: tuple[int, ...] = (32, 32, 3)
     flow: str = option("realnvp", "kind of flow", FLOWS)
     num_scales: int = option(2, "number of flow layers K, the last included; K - 1 splits")
+    num_couplings: int = option(
+        3,
+        "couplings of a level over pixels, and as many over channels; one more over pixels at the last",
+    )
     base_dim: int = option(64, "width of the first level's conditioners, doubled at each level")
     num_residual_blocks: int = option(8, "residual blocks of every conditioner")
     alpha: float = option(0.05, "logit bound of the pixel transform")
@@ -96,7 +102,7 @@ class FlowConfig(OptionConfig):
             inside = all(map(operator.le, self.original_shape, self.image_shape))
             rule = f"within image_shape={self.image_shape}"
             require(inside, "original_shape", rule, self.original_shape)
-        require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
+        require_ints(self, 1, "num_scales", "num_couplings", "base_dim", "num_residual_blocks")
         require_seed(self)
         self._check_choices()
         self._check_scales()

@@ -60,6 +60,8 @@ class TrainConfig(OptionConfig):
         validation_share: in (0, 0.5]: the share of the training images that is held out for validation,
             and as many for test, where a data set has no such splits; None = the habit of its source.
         split_rule: a name of `lcma_tf.choices.RULES` (`lcma_tf.SPLIT_RULES`).
+        channel_rotation: `none`, or `klt`: the colours are turned by the Karhunen-Loeve transform of the
+            training set before the first level, pretraining included; grey images are left as they are.
         factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
         initialize_from: a run, or a `.keras` file, whose weights the training begins with; None = with
             fresh ones. A pretraining begins with fresh ones always.
@@ -108,6 +110,11 @@ class TrainConfig(OptionConfig):
         "has no such splits; default: its own habit",
     )
     split_rule: str = option("lcma", _rules_help, RULES)
+    channel_rotation: str = option(
+        "none",
+        "turn the colours by the orthogonal matrix that decorrelates them in the training set (klt)",
+        ("none", "klt"),
+    )
     factorization_path: str | None = option(
         None, "a saved factorization to use instead of pretraining", is_path=True
     )
@@ -146,6 +153,12 @@ class TrainConfig(OptionConfig):
         require_positive(self, "learning_rate", "clip_norm")
         self._check_choices(
             but=("split_rule",) if isinstance(self.split_rule, _RuleThatWas) else ()
+        )
+        require(
+            self.factorization_path is None or self.channel_rotation == "none",
+            "channel_rotation",
+            "none where `factorization_path` gives a factorization, with the rotations that it has",
+            self.channel_rotation,
         )
         for name in ("train_steps", "pretrain_steps"):
             steps = getattr(self, name)

@@ -81,5 +81,6 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
             for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
                 layer = gather_kept(layer, mask)
             contributions[scale] = layer
-    drawn = contributions, masks, factorization.exit_scale(), factorization.rule
+    exits, rule = factorization.exit_scale(), factorization.rule
+    drawn = contributions, masks, exits, rule, factorization.rotation(0)
     _save(plots.save_factorization, workdir, "factorization.png", *drawn)

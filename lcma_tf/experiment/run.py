@@ -17,20 +17,16 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
+from lcma_tf.experiment.decision import Decision
 from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
 from lcma_tf.experiment.result import print_result
 from lcma_tf.experiment.workdir import Workdir
-from lcma_tf.factorization import Factorization, decide_factorization, needs_contributions
+from lcma_tf.factorization import Factorization, evidence_of, needs_pretraining
 from lcma_tf.files.paths import kind_of_dataset
 from lcma_tf.files.saving import write_json
 from lcma_tf.model import FlowModel
 from lcma_tf.say import say
-from lcma_tf.training.contributions import (
-    average_contributions,
-    load_contributions,
-    save_contributions,
-)
 from lcma_tf.training.phase import TrainingPhase
 
 __all__ = ["Run"]
@@ -93,35 +89,35 @@ class Run:
             **{f"images of {split}": found for split, found in self.data.fingerprint.items()},
         }
 
-    def pretrain(self) -> None:
-        """Leaves the contributions of every flow layer (equation 9), from a flow without splits.
+    def pretrain(self, evidence: str = "contributions") -> None:
+        """Leaves what a flow without splits tells of every flow layer.
 
-        The rule and the steps of the training that is to follow have no part in them.
+        The rule and the steps of the training that is to follow have no part in it.
+
+        Args:
+            evidence: `contributions` (equation 9), or `gain`, which comes with them.
         """
         workers, workdir, config = self.runtime.workers, self.workdir, self.config
-        if workers.on_chief(workdir.contributions.exists):
+        wanted = {workdir.contributions, workdir.evidence(evidence)}
+        if workers.on_chief(lambda: all(path.exists() for path in wanted)):
             return
         if workers.is_chief:
             say(f"pretrain: {config.pretrain_steps} steps without multi-scale")
-        nothing_leaves = Factorization("none", self.flow.image_shape)
+        undivided = Factorization.from_dict(
+            workers.on_chief(lambda: self._decision.undivided().to_dict())
+        )
         files = workdir.files("pretrain")
-        phase = TrainingPhase(self.flow, nothing_leaves, config.pretrain_steps, files)
+        phase = TrainingPhase(self.flow, undivided, config.pretrain_steps, files)
         model = phase.run(self.data, config, self.runtime)
-
-        def average():
-            say("average the log-det terms over the training set")
-            found = average_contributions(model, self.data.train, config.batch_size, config.seed)
-            save_contributions(workdir.contributions, found)
-
-        workers.on_chief(average)
+        workers.on_chief(lambda: self._decision.average(evidence, model))
 
     def decide(self) -> Factorization:
         """The factorization of the run: the one it has, the one it was given, or one decided now."""
         workers, path = self.runtime.workers, self.workdir.factorization
         if not workers.on_chief(path.exists):
-            is_given = self.config.factorization_path is not None
-            if not is_given and needs_contributions(self.config.split_rule):
-                self.pretrain()
+            rule, is_given = self.config.split_rule, self.config.factorization_path is not None
+            if not is_given and needs_pretraining(rule):
+                self.pretrain(evidence_of(rule) or "contributions")
             workers.on_chief(self._decide)
         return Factorization.from_dict(workers.on_chief(lambda: Factorization.load(path).to_dict()))
 
@@ -146,6 +142,10 @@ class Run:
         """Evaluates and draws what is not there yet, and tells the result; returns the metrics."""
         return self.runtime.workers.on_chief(lambda: self._finish(model))
 
+    @property
+    def _decision(self) -> Decision:
+        return Decision(self.flow, self.config, self.data, self.workdir)
+
     # What the chief does.
 
     def _claim(self, held: contextlib.ExitStack) -> None:
@@ -153,7 +153,7 @@ class Run:
         flow, config, workdir = self.flow, self.config, self.workdir
         workdir.check(flow, config, self.data.fingerprint)
         if self._given() is None and not workdir.factorization.exists():
-            needs_contributions(config.split_rule)  # Refuses a rule that is gone.
+            evidence_of(config.split_rule)  # Refuses a rule that is gone.
         if config.initialize_from is not None and not workdir.config.exists():
             splits = config.split_rule != "none" and flow.num_scales > 1
             initial_flow(config.initialize_from, flow, splits)
@@ -174,17 +174,8 @@ class Run:
         return factorization
 
     def _decide(self) -> None:
-        workdir, config = self.workdir, self.config
-        factorization = self._given() or decide_factorization(
-            config.split_rule,
-            image_shape=self.flow.image_shape,
-            num_scales=self.flow.num_scales,
-            contributions=load_contributions(workdir.contributions)
-            if needs_contributions(config.split_rule)
-            else None,
-            seed=config.seed,
-        )
-        factorization.save(workdir.factorization)
+        factorization = self._given() or self._decision.factorization()
+        factorization.save(self.workdir.factorization)
         for scale, share in enumerate(agreement_with_realnvp(factorization), start=1):
             say(f"mask_{scale} agrees with the static 'realnvp' mask on {share:.1%} of dimensions")
 

@@ -50,11 +50,16 @@ class Workdir:
             raise WorkdirError("`workdir` must be the path of a folder; got ''.")
         self.path = pathlib.Path(expanded(os.fspath(path)))
         self.config = self.path / "config.json"
-        self.contributions = self.path / "contributions.npz"
+        self.contributions = self.evidence("contributions")
+        self.undivided = self.path / "pretrain" / "factorization.npz"  # Of the pretraining.
         self.factorization = self.path / "factorization.npz"
         self.metrics = self.path / "metrics.json"
         self.model = self.path / MODEL_FILE
         self._lock = self.path / "lock"
+
+    def evidence(self, name: str) -> pathlib.Path:
+        """What a pretrained flow tells a split rule: `contributions` or `gain`, layer by layer."""
+        return self.path / f"{name}.npz"
 
     def phase(self, name: str) -> pathlib.Path:
         """The folder of the backups, logs and history of `pretrain` or `train`."""

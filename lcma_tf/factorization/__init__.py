@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lcma_tf.choices import RULES
-from lcma_tf.factorization.decision import decide_factorization, needs_contributions
+from lcma_tf.factorization.decision import (
+    decide_factorization,
+    evidence_of,
+    needs_pretraining,
+)
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.factorization.factorization import Factorization
 from lcma_tf.factorization.rules import SplitRule
@@ -19,7 +23,8 @@ __all__ = [
     "FactorizationError",
     "SplitRule",
     "decide_factorization",
-    "needs_contributions",
+    "evidence_of",
+    "needs_pretraining",
 ]
 
 

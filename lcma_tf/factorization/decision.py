@@ -1,4 +1,4 @@
-"""From a rule and contributions to a `Factorization`.
+"""From a rule and its evidence to a `Factorization`.
 
 A rule of `rules.py` is applied recursively, each scale seeing only what the scales before let through
 (equation 6).
@@ -6,22 +6,36 @@ A rule of `rules.py` is applied recursively, each scale seeing only what the sca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lcma_tf.choices import RULES
 from lcma_tf.factorization.errors import FactorizationError
+from lcma_tf.factorization.evidence import Layers, checked_evidence
 from lcma_tf.factorization.factorization import CUSTOM, Factorization
 from lcma_tf.factorization.order import gather_kept
 from lcma_tf.factorization.rules import SplitRule
 
-__all__ = ["decide_factorization", "needs_contributions"]
+__all__ = ["decide_factorization", "evidence_of", "needs_pretraining"]
 
 
-def needs_contributions(rule: str) -> bool:
-    """Whether `rule` is decided by data, so that a pretraining run is needed first."""
-    return _found(rule).reads_contributions
+def evidence_of(rule: str) -> str | None:
+    """What `rule` is decided by: a name of `lcma_tf.factorization.rules.EVIDENCE`; None = nothing.
+
+    Raises:
+        FactorizationError: there is no such rule.
+    """
+    return _found(rule).evidence
+
+
+def needs_pretraining(rule: str) -> bool:
+    """Whether a flow without splits is pretrained before `rule` decides.
+
+    Raises:
+        FactorizationError: there is no such rule.
+    """
+    return _found(rule).needs_pretraining
 
 
 def decide_factorization(
@@ -29,10 +43,15 @@ def decide_factorization(
     *,
     image_shape: Sequence[int],
     num_scales: int,
-    contributions: Sequence[np.ndarray] | Mapping[str, np.ndarray] | None = None,
+    contributions: Layers | None = None,
+    gain: Layers | None = None,
+    logits: np.ndarray | None = None,
+    rotations: Sequence[np.ndarray | None] = (),
     seed: int = 0,
 ) -> Factorization:
     """Decides, scale by scale, which dimensions go on (Das et al. 2019, section 3).
+
+    Of the evidence each rule reads one kind or none (`SplitRule`), and only that one is needed.
 
     Args:
         rule: one of `SPLIT_RULES`, the names of the table `lcma_tf.choices.RULES`.
@@ -40,15 +59,19 @@ def decide_factorization(
         num_scales: number of flow layers K; there are K - 1 splits.
         contributions: for every flow layer the mean accumulated log-det terms (equation 9) of the
             pretrained flow, float `[H, W, C]` in the data's coordinates: a sequence, or a mapping with
-            keys `layer_1`, `layer_2`, ... At least K - 1 of them; needed by `lcma`, `lcma_reversed`
-            and what else reads them (`needs_contributions`).
+            keys `layer_1`, `layer_2`, ... At least K - 1 of them.
+        gain: likewise, what the mean log-density of every dimension gains after the layer, nats.
+        logits: training images as they enter the flow, turned by the first of `rotations`, float
+            `[n, H, W, C]`.
+        rotations: of the channels that enter the scales; they become part of the factorization.
         seed: decides rule `random`; the others do not read it.
 
     Returns:
         A `Factorization` with K - 1 masks, or none for rule `none`.
 
     Raises:
-        FactorizationError: an argument breaks a rule above, or a contribution is not finite.
+        FactorizationError: an argument breaks a rule above, the rule's evidence is missing, or it is not
+            finite.
     """
     found = _found(rule)
     shape = tuple(int(size) for size in image_shape)
@@ -64,23 +87,22 @@ def decide_factorization(
         )
     if seed < 0:
         raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
-    layers = None
-    if found.reads_contributions:
-        layers = _checked_contributions(contributions, shape, num_scales, rule)
+    given = {"contributions": contributions, "gain": gain, "logits": logits}
+    layers: Sequence[np.ndarray | None] = [None] * (num_scales - 1)
+    if found.evidence is not None:
+        layers = checked_evidence(found.evidence, given[found.evidence], shape, num_scales, rule)
 
     decided: list[np.ndarray] = []
-    for scale in range(num_scales - 1):
+    for scale, evidence in enumerate(layers):
         if found.decide is None:
             break
-        contribution = None
-        if layers is not None:
-            contribution = layers[scale]
+        if evidence is not None:
             for mask in decided:
-                contribution = gather_kept(contribution, mask)
+                evidence = gather_kept(evidence, mask)
         height, width, channels = shape[0] >> scale, shape[1] >> scale, shape[2] << scale
         rng = np.random.default_rng([seed, scale])
-        decided.append(found.decide(contribution, (height, width, channels), rng))
-    return Factorization(rule, shape, tuple(decided), seed)
+        decided.append(found.decide(evidence, (height, width, channels), rng))
+    return Factorization(rule, shape, tuple(decided), seed, rotations)
 
 
 def _found(rule: str) -> SplitRule:
@@ -93,34 +115,3 @@ def _found(rule: str) -> SplitRule:
             "`factorization_path`."
         )
     raise FactorizationError(f"`split_rule` must be one of {', '.join(RULES)}; got {rule!r}.")
-
-
-def _checked_contributions(contributions, shape, num_scales, rule) -> list[np.ndarray]:
-    if contributions is None:
-        raise FactorizationError(f"Rule {rule!r} is decided by `contributions`; got None.")
-    needed = num_scales - 1
-    if isinstance(contributions, Mapping):
-        names = [f"layer_{layer}" for layer in range(1, num_scales)]
-        missing = [name for name in names if name not in contributions]
-        if missing:
-            raise FactorizationError(
-                f"`contributions` must hold {', '.join(names)}; got {sorted(contributions)}."
-            )
-        contributions = [contributions[name] for name in names]
-    layers = [np.asarray(layer) for layer in contributions]
-    if len(layers) < needed:
-        raise FactorizationError(
-            f"`contributions` must have at least num_scales - 1 = {needed} layers; got {len(layers)}."
-        )
-    for index, layer in enumerate(layers[:needed], start=1):
-        if layer.shape != shape or not np.issubdtype(layer.dtype, np.floating):
-            raise FactorizationError(
-                f"`contributions` layer {index} must be float of shape {shape}; "
-                f"got {layer.dtype} {layer.shape}."
-            )
-        if not np.isfinite(layer).all():
-            raise FactorizationError(
-                f"`contributions` layer {index} must be finite; "
-                f"got {np.count_nonzero(~np.isfinite(layer))} entries that are not."
-            )
-    return layers

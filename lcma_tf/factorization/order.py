@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["blocks", "exited_order", "gather_kept", "kept_order"]
+__all__ = ["blocks", "exited_order", "from_blocks", "gather_kept", "kept_order"]
 
 
 def blocks(array: np.ndarray) -> np.ndarray:
@@ -16,6 +16,13 @@ def blocks(array: np.ndarray) -> np.ndarray:
     height, width, channels = array.shape
     split = array.reshape(height // 2, 2, width // 2, 2, channels)
     return split.transpose(0, 2, 4, 1, 3).reshape(height // 2, width // 2, channels, 4)
+
+
+def from_blocks(in_blocks: np.ndarray) -> np.ndarray:
+    """The inverse of `blocks`: `[h/2, w/2, c, 4]` to `[h, w, c]`."""
+    rows, columns, channels, _ = in_blocks.shape
+    split = in_blocks.reshape(rows, columns, channels, 2, 2)
+    return split.transpose(0, 3, 1, 4, 2).reshape(2 * rows, 2 * columns, channels)
 
 
 def kept_order(mask: np.ndarray) -> np.ndarray:
@@ -38,9 +45,11 @@ def exited_order(mask: np.ndarray) -> np.ndarray:
 
 
 def gather_kept(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Arranges the kept entries of `array` `[h, w, c]` as the next layer's `[h/2, w/2, -1]`."""
+    """Arranges what goes on of `array` `[..., h, w, c]` for the next layer, `[..., h/2, w/2, -1]`."""
     height, width, _ = mask.shape
-    return array.ravel()[kept_order(mask)].reshape(height // 2, width // 2, -1)
+    batch = array.shape[:-3]
+    kept = array.reshape(*batch, mask.size)[..., kept_order(mask)]
+    return kept.reshape(*batch, height // 2, width // 2, -1)
 
 
 def _ordered_indices(mask: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""RealNVP: three checkerboard couplings and three squeezed channel couplings a level.
+"""RealNVP: in a level three checkerboard couplings, then three channel couplings, squeezed.
 
-The last level is four checkerboard couplings. What levels have to do with one another is in
-`multi_scale`. Source: Dinh et al. 2016, section 3.6; Das et al. 2019, section 3.
+The last level is four checkerboard couplings; `FlowConfig.num_couplings` has other numbers. What levels
+have to do with one another is in `multi_scale`. Source: Dinh et al. 2016, section 3.6; Das et al. 2019,
+section 3.
 """
 
 from __future__ import annotations
@@ -98,10 +99,12 @@ def _levels(config: FlowConfig, shapes: Sequence[Shape]) -> Iterator[Level]:
     for index, shape in enumerate(shapes):
         width, name = config.base_dim * 2**index, f"layer_{index + 1}"
         is_last = index == config.num_scales - 1
+        number, squeezed = config.num_couplings, squeezed_shape(shape)
         # Parities alternate; the first keeps i + j even.
-        checkerboards = [masks.checkerboard(shape, i % 2 == 0) for i in range(4 if is_last else 3)]
-        squeezed = squeezed_shape(shape)
-        channels = [masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else 3)]
+        checkerboards = [masks.checkerboard(shape, i % 2 == 0) for i in range(number + is_last)]
+        channels = [
+            masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else number)
+        ]
         yield Level(
             shape,
             [Coupling(f"{name}_checkerboard_{i}", m, width) for i, m in enumerate(checkerboards)],

@@ -186,6 +186,10 @@ class ImageDensity:
         """The log-det terms of each flow layer apart, nats `[N, H, W, C]`, in inference mode."""
         return self.passes.latents_and_terms(images, noise)[1]
 
+    def layer_values(self, images, noise) -> list[tf.Tensor]:
+        """What each flow layer makes of the images, `[N, H, W, C]`, in inference mode; latents last."""
+        return self.flow.inverse_layer_values(self.passes.in_flow(images, noise)[0])
+
     def _checked_images(self, images):
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8 and not (self.config.real_valued and images.dtype.is_floating):

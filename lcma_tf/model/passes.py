@@ -88,12 +88,16 @@ class FlowPasses:
         self, images, noise, **options: Unpack[PassOptions]
     ) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
         """Latents, log-det terms of each flow layer, those of the pixels: all `[N, H, W, C]`."""
+        hidden, pixels = self.in_flow(images, noise)
+        latents, layers = self.flow.inverse_and_layer_terms(hidden, **options)
+        return latents, layers, pixels
+
+    def in_flow(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
+        """What enters the flow, and the log-det terms of the pixels: both `[N, H, W, C]`."""
         # They would broadcast against the noise.
         images = self.of_event_shape("images", tf.convert_to_tensor(images))
         y = dequantize(images, noise, tf.as_dtype(self.dtype))
-        hidden, pixels = self._pixels.inverse_and_terms(y)
-        latents, layers = self.flow.inverse_and_layer_terms(hidden, **options)
-        return latents, layers, pixels
+        return self._pixels.inverse_and_terms(y)
 
     def noise(self, stream: int, seed, index, rows: tuple = ()) -> tf.Tensor:
         """Dequantization noise `[*rows, H, W, C]`, draw `index` of a stream of `lcma_tf.model.noise`."""

@@ -21,6 +21,13 @@ _RULES = {
     "that contributed least leave",
     "lcma_reversed": "of each 2x2 block of each channel the two dimensions that contributed least go "
     "on, the two that contributed most leave",
+    "lcma_null": "of each 2x2 block of each channel the two dimensions go on that contributed most "
+    "beyond the mean of their channel and corner over all blocks",
+    "lcma_block": "of each 2x2 block the half of its dimensions that contributed most goes on, whatever "
+    "their channel",
+    "gain": "of each channel the two corners of a block go on whose density gains most by later layers",
+    "dependence": "of each channel the two corners of a block leave that depend least on one another, "
+    "given what goes on",
     "random": "half of all dimensions, drawn without regard to their place, go on",
     "realnvp": "a fixed pattern: the diagonal of each 2x2 block of each channel goes on",
     "none": "nothing leaves before the last scale",
@@ -33,6 +40,7 @@ def save_factorization(
     factorization_masks: Sequence[np.ndarray],
     exit_scale: np.ndarray,
     rule: str | None = None,
+    rotation: np.ndarray | None = None,
 ) -> None:
     """Draws what each dimension contributed and which go on, scale by scale, then all exits.
 
@@ -43,6 +51,8 @@ def save_factorization(
         factorization_masks: bool arrays of the same shapes, True = goes on; empty for one scale.
         exit_scale: int `[H, W, C]` in data coordinates: the scale, 1 to K, where each exits.
         rule: name of the split rule, for the title and what is said of it; None = not known.
+        rotation: `[C, C]`, whose rows are the axes that channels are after the data's have been turned;
+            None = they are not.
     """
     masks = [np.asarray(mask) for mask in factorization_masks]
     terms = [None if term is None else np.asarray(term) for term in contributions]
@@ -50,7 +60,8 @@ def save_factorization(
     _check_factorization(terms, masks, exit_scale)
 
     width, height = _factorization_size(terms, masks, exit_scale)
-    text = _explained(rule, terms, masks, columns=int(width * _CHARACTERS_AN_INCH))
+    columns = int(width * _CHARACTERS_AN_INCH)
+    text = _explained(rule, terms, masks, rotation, columns)
     above = _LINE * (text.count("\n") + 1) + 0.3
     figure = new_figure(width, height + above)
     shares = [above, *[height / (len(masks) + 1)] * (len(masks) + 1)]
@@ -74,6 +85,7 @@ def _explained(
     rule: str | None,
     terms: Sequence[np.ndarray | None],
     masks: Sequence[np.ndarray],
+    rotation: np.ndarray | None,
     columns: int,
 ) -> str:
     """How to read the picture, in lines of so many characters."""
@@ -85,6 +97,8 @@ def _explained(
             "Contribution of a dimension: the log-det terms of the pretrained flow up to this scale, "
             "averaged over the training images, in nats."
         )
+    if rotation is not None:
+        sentences.append(f"The colours are turned first. {_axes_in_words(np.asarray(rotation))}.")
     if masks:
         sentences.append(
             "Masks: blue goes on and is transformed at the next scale too, orange leaves the flow here; "
@@ -94,6 +108,16 @@ def _explained(
         "Last row: the same in the image: the scale at which each of its dimensions leaves."
     )
     return "\n".join(line for text in sentences for line in textwrap.wrap(text, columns))
+
+
+def _axes_in_words(rotation: np.ndarray) -> str:
+    """`ch 0 = +0.58 R +0.57 G +0.58 B; ...`, one axis after the other."""
+    names = "RGB" if len(rotation) == 3 else [f"c{index}" for index in range(len(rotation))]
+    axes = (
+        " ".join(f"{weight:+.2f} {name}" for weight, name in zip(row, names, strict=True))
+        for row in rotation
+    )
+    return "; ".join(f"ch {index} = {axis}" for index, axis in enumerate(axes))
 
 
 def _check_factorization(

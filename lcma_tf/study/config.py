@@ -8,7 +8,7 @@ from typing import Any
 
 from lcma_tf.choices import RULES
 from lcma_tf.config import MAX_SEED, FlowConfig, TrainConfig, require
-from lcma_tf.factorization import needs_contributions
+from lcma_tf.factorization import evidence_of, needs_pretraining
 
 __all__ = ["Arm", "StudyConfig", "compared_rules", "run_configs"]
 
@@ -28,7 +28,14 @@ class Arm:
     @property
     def pretrains(self) -> bool:
         """Whether the rule is decided by a pretraining, whose steps come on top."""
-        return needs_contributions(self.rule)
+        return needs_pretraining(self.rule)
+
+    @property
+    def pretrained_evidence(self) -> tuple[str, ...]:
+        """What of the pretraining is kept with the run: contributions always, last what is read."""
+        if not self.pretrains:
+            return ()
+        return tuple(dict.fromkeys(["contributions", evidence_of(self.rule) or "contributions"]))
 
     def __str__(self):
         return f"{self.rule}-{self.steps}"

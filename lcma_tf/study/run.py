@@ -148,24 +148,27 @@ class Study:
         return self._configs(Arm("none", self.train.train_steps), seed)
 
     def _run(self, arm: Arm, seed: int) -> None:
-        """One ordinary run, given the contributions of its seed if its rule reads them."""
+        """One ordinary run, given what the pretraining of its seed tells if its rule reads it."""
         of_run, fingerprint = self._configs(arm, seed), self.data.fingerprint
         workdir = self.folder.run(arm, seed)
-        if arm.pretrains and not workdir.contributions.exists():
-            contributions = self._pretrain(seed)
+        if not all(workdir.evidence(name).exists() for name in arm.pretrained_evidence):
+            shared = self._pretrained(seed, arm)
             with workdir.locked():
                 workdir.claim(*of_run, fingerprint)
-                save_contributions(workdir.contributions, contributions)  # A phase that is done.
+                for name in arm.pretrained_evidence:  # A phase that is done.
+                    layers = load_contributions(shared.evidence(name))
+                    save_contributions(workdir.evidence(name), layers)
         self._run_in(workdir, of_run)()
         if not is_finished(workdir):
             raise NonFiniteError("Its bits/dim on the test images are not finite.")
 
-    def _pretrain(self, seed: int):
+    def _pretrained(self, seed: int, arm: Arm) -> Workdir:
+        """The pretraining of `seed`, with what `arm` reads of it."""
         shared, configs = self.folder.pretraining(seed), self._without_splits(seed)
         with shared.locked():
             shared.claim(*configs, self.data.fingerprint)
-            self._run_in(shared, configs).pretrain()
-        return load_contributions(shared.contributions)
+            self._run_in(shared, configs).pretrain(arm.pretrained_evidence[-1])
+        return shared
 
     def _run_in(self, workdir: Workdir, configs: tuple[FlowConfig, TrainConfig]) -> Run:
         return Run(*configs, self.data, workdir, self.runtime)

@@ -1,13 +1,13 @@
-"""What each dimension contributes to the log-det, averaged over a training set (equation 9).
+"""What a pretrained flow tells of each dimension, averaged over a training set.
 
-A pass over the data with fixed weights, in inference mode, so that the batch-norm statistics must be
+Passes over the data with fixed weights, in inference mode, so that the batch-norm statistics must be
 right: `recalibrate` makes them so before.
 """
 
 from __future__ import annotations
 
-import functools
 import os
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -20,7 +20,9 @@ from lcma_tf.model import FlowModel
 from lcma_tf.model.recalibration import noise_of
 from lcma_tf.traced import traced
 
-__all__ = ["average_contributions", "load_contributions", "save_contributions"]
+__all__ = ["average_contributions", "average_gain", "load_contributions", "save_contributions"]
+
+PerLayer = Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]
 
 
 def average_contributions(
@@ -41,17 +43,55 @@ def average_contributions(
         K arrays, float32 `[H, W, C]`.
     """
 
-    @functools.partial(traced, reduce_retracing=True)
-    def sums(batch, index):
-        terms = model.layer_terms(batch, noise_of(model, seed, index))
-        return [tf.reduce_sum(layer, axis=0) for layer in terms]
+    means = _layer_means(model.layer_terms, model, images, batch_size, seed)
+    return list(np.cumsum(means, axis=0).astype(np.float32))
 
+
+def average_gain(
+    model: FlowModel,
+    images: np.ndarray,
+    contributions: Sequence[np.ndarray],
+    batch_size: int = 64,
+    seed: int = 0,
+) -> list[np.ndarray]:
+    """Returns for every flow layer by how much the density of each dimension grows after it.
+
+    The mean over `images` of the log-det terms of all later layers, plus what the standard normal
+    log-density of the latent is above that of the layer's own output: what a dimension that exits after
+    the layer goes without. 0 for the last.
+
+    Args:
+        model, images, batch_size, seed: as given to `average_contributions`.
+        contributions: what it returned.
+
+    Returns:
+        K arrays, float32 `[H, W, C]`, nats, in the coordinates of the data.
+    """
+
+    def energies(batch, noise):
+        return [tf.square(value) / 2 for value in model.layer_values(batch, noise)]
+
+    energy = _layer_means(energies, model, images, batch_size, seed)
+    terms = np.asarray(contributions, np.float64)
+    return list(((terms[-1] - terms) + (energy - energy[-1])).astype(np.float32))
+
+
+def _layer_means(
+    per_layer: PerLayer, model: FlowModel, images: np.ndarray, batch_size: int, seed: int
+) -> np.ndarray:
+    """Means over `images` of what `per_layer` makes of a batch and its noise, `[K, H, W, C]`."""
+
+    def sums(batch, index):
+        layers = per_layer(batch, noise_of(model, seed, index))
+        return [tf.reduce_sum(layer, axis=0) for layer in layers]
+
+    sums = traced(sums, reduce_retracing=True)
     totals = np.zeros((model.config.num_scales, *model.config.image_shape))
     bar = keras.utils.Progbar(len(images), unit_name="image")
     for index, batch in enumerate(evaluation_batches(images, batch_size)):
         totals += np.stack([layer.numpy() for layer in sums(batch, tf.constant(index))])
         bar.add(len(batch))
-    return list(np.cumsum(totals / len(images), axis=0).astype(np.float32))
+    return totals / len(images)
 
 
 def save_contributions(path: str | os.PathLike[str], contributions: list[np.ndarray]) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lcma_tf import Factorization, FactorizationError, decide_factorization
-from lcma_tf.factorization import SPLIT_RULES, masks, needs_contributions, order
+from lcma_tf.factorization import SPLIT_RULES, evidence_of, masks, needs_pretraining, order
+from lcma_tf.factorization.rules import SplitRule
 from testing import tiny_factorization
 
 # One channel, two blocks: 5 1 | 2 2
@@ -115,8 +116,51 @@ def test_agreement():
         lcma.agreement(decide("realnvp", shape=(4, 4, 1)))
 
 
-def test_only_the_rules_of_contributions_need_them():
-    assert [rule for rule in SPLIT_RULES if needs_contributions(rule)] == ["lcma", "lcma_reversed"]
+def test_each_rule_says_what_it_reads():
+    terms = ["lcma", "lcma_reversed", "lcma_null", "lcma_block"]
+    assert [rule for rule in SPLIT_RULES if evidence_of(rule) == "contributions"] == terms
+    assert [rule for rule in SPLIT_RULES if needs_pretraining(rule)] == [*terms, "gain"]
+    assert [rule for rule in SPLIT_RULES if evidence_of(rule) == "logits"] == ["dependence"]
+    with pytest.raises(ValueError, match="one of contributions, gain, logits; got 'terms'"):
+        SplitRule("reads what nobody gives", None, "terms")
+
+
+def test_lcma_null_sees_only_what_differs_from_block_to_block():
+    # Corner by corner: the first block's 5 1 3 4 against 2 2 2 2, less their means 3.5 1.5 2.5 3.
+    (mask,) = decide("lcma_null", [CONTRIBUTION]).masks
+    assert cells(mask) == ["x..x", ".xx."]  # 1.5 -.5 .5 1 and the negatives of these.
+    rng = np.random.default_rng(0)
+    contribution = rng.normal(size=(8, 8, 3))
+    pattern = np.tile(rng.normal(size=(2, 2, 3)), (4, 4, 1))
+    assert decide("lcma_null", [contribution], (8, 8, 3)) == decide(
+        "lcma_null", [contribution + pattern], (8, 8, 3)
+    )
+
+
+def test_lcma_block_keeps_the_higher_half_of_a_block_whatever_the_channel():
+    contribution = np.zeros((2, 4, 2))
+    contribution[..., 1] = 1
+    contribution[0, 0, 0], contribution[1, 1, 1] = 2, -1
+    (mask,) = decide("lcma_block", [contribution], (2, 4, 2)).masks
+    assert cells(mask[..., :1]) == ["x...", "...."]
+    assert cells(mask[..., 1:]) == ["xxxx", "x.xx"]
+
+
+def test_gain_keeps_one_pattern_a_channel():
+    gain = np.zeros((4, 4, 2))
+    gain[0::2, :, 0] = [1, 3, 1, -1]  # On average the upper row of each block.
+    gain[:, 1::2, 1] = 1  # The right column.
+    mask = decide_factorization("gain", image_shape=(4, 4, 2), num_scales=2, gain=[gain]).masks[0]
+    assert cells(mask[..., :1]) == ["xxxx", "....", "xxxx", "...."]
+    assert cells(mask[..., 1:]) == [".x.x"] * 4
+
+
+def test_masks_of_a_user_s_rotation_are_part_of_the_factorization():
+    turned = decide_factorization(
+        "realnvp", image_shape=(4, 4, 2), num_scales=2, rotations=[np.eye(2)[::-1]]
+    )
+    assert turned.rotation(0).tolist() == [[0, 1], [1, 0]] and turned.rotation(1) is None
+    assert turned != decide("realnvp", shape=(4, 4, 2))
 
 
 def test_masks_are_frozen_copies():
@@ -140,6 +184,8 @@ def test_masks_are_frozen_copies():
         ({"contributions": [CONTRIBUTION.astype(int)]}, "must be float .* got int64"),
         ({"num_scales": 3}, r"divisible by 2\*\*\(num_scales - 1\).*num_scales=3"),
         ({"num_scales": 0}, "num_scales=0"),
+        ({"rule": "gain"}, "'gain' is decided by `gain`; got None"),
+        ({"rule": "dependence"}, "'dependence' is decided by `logits`; got None"),
         ({"seed": -1}, "`seed` must be at least 0; got -1"),
         ({"shape": (3, 4, 1)}, r"image_shape=\(3, 4, 1\)"),
         ({"shape": (4, 4)}, r"\(H, W, C\), all positive; got \(4, 4\)"),

@@ -104,6 +104,7 @@ CASES = {
     "squeezed_foreign": Case(lambda dtype: bijectors.Squeezed(scale(SQUEEZED, dtype), SHAPE)),
     "pixel_two_sided": Case(lambda dtype: bijectors.PixelLogit(0.05, "two_sided", SHAPE), True),
     "pixel_one_sided": Case(lambda dtype: bijectors.PixelLogit(0.05, "one_sided", SHAPE), True),
+    "rotation": Case(lambda dtype: bijectors.ChannelRotation([[0.6, 0.8], [-0.8, 0.6]], SHAPE)),
     "split": Case(lambda dtype: split(coupling(masks.channel_half(KEPT), True))),
     "split_scale": Case(lambda dtype: split(scale(KEPT, dtype))),
     "split_invert": Case(lambda dtype: split(tfb.Invert(coupling(masks.channel_half(KEPT), True)))),

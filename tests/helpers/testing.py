@@ -51,14 +51,16 @@ def blank_images(height, width, channels, dtype=np.uint8):
 
 
 def tiny_factorization(rule, image_shape, num_scales, seed=0):
-    """One of `rule`, decided by random contributions where it reads some."""
+    """One of `rule`, decided by random evidence where it reads some."""
     rng = np.random.default_rng(seed)
-    contributions = [rng.normal(size=image_shape) for _ in range(num_scales)]
+    layers = [rng.normal(size=image_shape) for _ in range(num_scales)]
     return lcma_tf.decide_factorization(
         rule,
         image_shape=image_shape,
         num_scales=num_scales,
-        contributions=contributions,
+        contributions=layers,
+        gain=layers,
+        logits=rng.normal(size=(50, *image_shape)),
         seed=seed,
     )
 
