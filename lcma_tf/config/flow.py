@@ -31,8 +31,6 @@ class FlowConfig(OptionConfig):
         image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
         flow: the kind of flow, a name of `lcma_tf.choices.FLOWS`.
         num_scales: number of flow layers K, the last included; K - 1 splits.
-        num_couplings: in each level over pixels, and as many over channels; the last level has one more
-            over pixels, and none over channels.
         base_dim: width of the first level's conditioners; doubled at each level, and again in the
             channel couplings (Dinh et al. 2016).
         num_residual_blocks: of every conditioner.
@@ -51,6 +49,8 @@ class FlowConfig(OptionConfig):
         original_shape: `(h, w, C)` of the picture inside images that were padded with zeros: bits/dim
             are those of its dimensions; None = the whole image.
         seed: initial weights and training noise.
+        num_couplings: in each level over pixels, and as many over channels; the last level has one more
+            over pixels, and none over channels.
 
     Raises:
         ConfigError: a field breaks its rule.
@@ -68,10 +68,6 @@ class FlowConfig(OptionConfig):
     image_shape: tuple[int, ...] = (32, 32, 3)
     flow: str = option("realnvp", "kind of flow", FLOWS)
     num_scales: int = option(2, "number of flow layers K, the last included; K - 1 splits")
-    num_couplings: int = option(
-        3,
-        "couplings of a level over pixels, and as many over channels; one more over pixels at the last",
-    )
     base_dim: int = option(64, "width of the first level's conditioners, doubled at each level")
     num_residual_blocks: int = option(8, "residual blocks of every conditioner")
     alpha: float = option(0.05, "logit bound of the pixel transform")
@@ -94,6 +90,10 @@ class FlowConfig(OptionConfig):
     real_valued: bool = False
     original_shape: tuple[int, ...] | None = None
     seed: int = option(0, "initial weights and training noise")
+    num_couplings: int = option(
+        3,
+        "couplings of a level over pixels, and as many over channels; one more over pixels at the last",
+    )
 
     def __post_init__(self):
         set_shape(self, "image_shape")

@@ -11,7 +11,7 @@ import shutil
 import tomllib
 
 import pytest
-from absl import flags
+from absl import app, flags
 from PIL import Image
 
 import commands
@@ -40,6 +40,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def parses(module, arguments, monkeypatch):
     """Whether the program takes these flags; it ends behind its check of them."""
     monkeypatch.chdir(ROOT)
+    # absl looks at --only_check_args once a process: where a test before ran a command, it would run.
+    for once in (app._run_init, app._register_and_parse_flags_with_usage):
+        monkeypatch.setattr(once, "done", False)
     try:
         ended = commands.call(module, *arguments, "--only_check_args")
     finally:
@@ -95,6 +98,7 @@ def test_a_command_is_one_that_there_is(page, words, monkeypatch):
 
 
 def test_what_is_wrong_in_a_command_is_found(monkeypatch):
+    monkeypatch.setattr(app._run_init, "done", True)  # As after any command in this process.
     for flag in ("--splitrule=lcma", "--split_rule=lcmb", "--flagfile=configs/none.flags"):
         assert parses("lcma_tf.train", ["--workdir=x", flag], monkeypatch) is not True
     assert parses("lcma_tf.train", ["--workdir=x", "--split_rule=lcma"], monkeypatch) is True

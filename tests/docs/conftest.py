@@ -17,7 +17,7 @@ def photographs():
 def quickstart(tmp_path_factory, photographs):
     """A folder in which `runs/quickstart` is a flow of such images, small and hardly trained."""
     folder = tmp_path_factory.mktemp("documents")
-    config = lcma_tf.FlowConfig(num_scales=1, base_dim=2, num_residual_blocks=1)
+    config = lcma_tf.FlowConfig(num_scales=1, base_dim=2, num_residual_blocks=1, num_couplings=1)
     model = lcma_tf.FlowModel(config)
     model.compile("adam", loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
     model.fit(photographs.train[:16], batch_size=8, verbose=0)

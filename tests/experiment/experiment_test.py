@@ -198,7 +198,9 @@ def test_only_rules_that_read_contributions_pretrain(rule, workdir, images, tmp_
 
 
 def test_a_run_without_multi_scale(images, tmp_path):
-    flow = lcma_tf.FlowConfig(commands.SHAPE, num_scales=1, base_dim=2, num_residual_blocks=1)
+    flow = lcma_tf.FlowConfig(
+        commands.SHAPE, num_scales=1, base_dim=2, num_residual_blocks=1, num_couplings=1
+    )
     config = lcma_tf.TrainConfig(split_rule="none", train_steps=3, batch_size=8)
     workdir = Workdir(tmp_path / "new")
     metrics = Run(flow, config, images, workdir, RUNTIME)()

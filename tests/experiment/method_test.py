@@ -10,7 +10,9 @@ import lcma_tf
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.training.contributions import load_contributions
 
-FLOW = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2, base_dim=2, num_residual_blocks=1)
+FLOW = lcma_tf.FlowConfig(
+    commands.SHAPE, num_scales=2, base_dim=2, num_residual_blocks=1, num_couplings=1
+)
 TRAIN = lcma_tf.TrainConfig(
     train_steps=3, pretrain_steps=2, batch_size=8, steps_per_epoch=2, learning_rate=1e-2
 )

@@ -16,7 +16,10 @@ from lcma_tf.experiment.workdir import Workdir
 from testing import random_images, tiny_flow
 
 FEW_STEPS = {"train_steps": 2, "steps_per_epoch": 2, "batch_size": 8, "split_rule": "realnvp"}
-SMALL = {name: commands.TINY[name] for name in ("num_scales", "base_dim", "num_residual_blocks")}
+SMALL = {
+    name: commands.TINY[name]
+    for name in ("num_scales", "num_couplings", "base_dim", "num_residual_blocks")
+}
 
 
 @pytest.fixture(scope="module")

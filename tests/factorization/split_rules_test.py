@@ -22,7 +22,7 @@ SHAPE = (8, 8, 1)
 
 @pytest.fixture(scope="module", params=SPLIT_RULES)
 def flow(request):
-    return tiny_flow(request.param, "float64", image_shape=SHAPE, num_scales=3)
+    return tiny_flow(request.param, "float64", image_shape=SHAPE, num_scales=3, num_couplings=2)
 
 
 def pixels(n, seed=0):

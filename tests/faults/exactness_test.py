@@ -43,6 +43,7 @@ def test_every_image_comes_back_and_the_extreme_ones_have_finite_scores(rule, at
     for channels, pixel_transform, batch_norm_moments in some(KINDS, index, at_length):
         model = tiny_flow(
             rule,
+            num_couplings=3,
             image_shape=(SIDE, SIDE, channels),
             pixel_transform=pixel_transform,
             batch_norm_moments=batch_norm_moments,

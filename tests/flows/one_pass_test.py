@@ -15,7 +15,7 @@ SHAPE = (4, 4, 2)
 
 @pytest.fixture(scope="module")
 def model():
-    return tiny_flow(num_residual_blocks=2)
+    return tiny_flow(num_residual_blocks=2, num_couplings=3)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,9 @@ def test_distribution(model, one_pass):
 @pytest.mark.parametrize("spread", [0.1, 10.0])
 def test_a_draw_and_its_density(one_pass, spread, monkeypatch):
     """One pass; a draw that had to be brought into the range of pixels is scored as what it became."""
-    model = tiny_flow(num_residual_blocks=2, random_weights=None)  # Grey in the middle.
+    model = tiny_flow(
+        num_residual_blocks=2, num_couplings=3, random_weights=None
+    )  # Grey in the middle.
     base = tfd.Sample(tfd.Normal(0.0, spread), SHAPE)
     distribution = model.distribution.copy(distribution=base)
     plain = tfd.TransformedDistribution(base, distribution.bijector)
@@ -107,7 +109,7 @@ def test_contributions(model, one_pass):
 
 
 def test_training_step(one_pass):
-    model = tiny_flow(num_residual_blocks=2)
+    model = tiny_flow(num_residual_blocks=2, num_couplings=3)
     loss = NegativeLogLikelihood()
     model.compile(keras.optimizers.Adam(), loss=loss, jit_compile=False)
     model.optimizer.build(model.trainable_variables)

@@ -18,12 +18,12 @@ def num_parameters(in_channels, out_channels, width, blocks, mask_channels):
 
 def expected_parameters(config):
     total, channels, width = 0, config.image_shape[-1], config.base_dim
-    blocks = config.num_residual_blocks
+    blocks, number = config.num_residual_blocks, config.num_couplings
     for _ in range(config.num_scales - 1):
-        total += 3 * num_parameters(channels, channels, width, blocks, 1)
-        total += 3 * num_parameters(2 * channels, 2 * channels, 2 * width, blocks, 0)
+        total += number * num_parameters(channels, channels, width, blocks, 1)
+        total += number * num_parameters(2 * channels, 2 * channels, 2 * width, blocks, 0)
         channels, width = 2 * channels, 2 * width
-    return total + 4 * num_parameters(channels, channels, width, blocks, 1)
+    return total + (number + 1) * num_parameters(channels, channels, width, blocks, 1)
 
 
 PAPER = {

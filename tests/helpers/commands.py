@@ -28,6 +28,7 @@ SHAPE = (8, 8, 3)
 # Epochs short enough to be killed in between, and the last one not full.
 TINY = {
     "num_scales": 2,
+    "num_couplings": 1,
     "base_dim": 2,
     "num_residual_blocks": 1,
     "batch_size": 8,

@@ -32,7 +32,9 @@ from lcma_tf.training.non_finite import NonFiniteError
 from testing import tiny_flow
 
 TINY = {**commands.TINY, "pretrain_steps": 6, "train_steps": 9}
-FLOW = lcma_tf.FlowConfig(commands.SHAPE, num_scales=2, base_dim=2, num_residual_blocks=1)
+FLOW = lcma_tf.FlowConfig(
+    commands.SHAPE, num_scales=2, base_dim=2, num_residual_blocks=1, num_couplings=1
+)
 TRAIN = lcma_tf.TrainConfig("npz:x", train_steps=9, pretrain_steps=6, batch_size=8)
 
 
