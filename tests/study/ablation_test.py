@@ -167,7 +167,7 @@ class Runs:
 
     def __init__(self, monkeypatch):
         self.done, self.fails, self.scores = [], {}, {}
-        monkeypatch.setattr(Run, "pretrain", lambda run: self.pretrain(run))
+        monkeypatch.setattr(Run, "pretrain", lambda run, evidence: self.pretrain(run))
         monkeypatch.setattr(Run, "__call__", lambda run: self.run(run))
         monkeypatch.setattr("lcma_tf.study.outputs._samples", self.samples)
         for draw in ("save_ablation", "save_sample_grids"):  # Seen above, and slow.
