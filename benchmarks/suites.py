@@ -35,7 +35,7 @@ class Job:
 
 REALNVPS = ("lcma", "torch", "torch_compile")
 NARROW = ("lcma_bfloat16", "torch_bfloat16")
-GLOWS = ("normflows_glow", "tfp_glow")
+GLOWS = ("lcma_glow", "normflows_glow", "tfp_glow")
 BARE = ("bare", "bare_bfloat16")
 # Suite: measures and who takes part.
 PLAIN = {

@@ -18,6 +18,7 @@ from typing import Any
 
 __all__ = [
     "FLOWS",
+    "FLOW_KINDS",
     "PIXEL_TRANSFORMS",
     "RESAMPLERS",
     "RULES",
@@ -73,7 +74,22 @@ class Choices(MutableMapping[str, Any]):
 
 
 # `FlowConfig.flow`: a `lcma_tf.flows.FlowBuilder`, made of a config and a factorization.
-FLOWS = Choices({"realnvp": "lcma_tf.flows.realnvp:RealNVPBuilder"})
+FLOWS = Choices(
+    {
+        "realnvp": "lcma_tf.flows.realnvp:RealNVPBuilder",
+        "glow": "lcma_tf.flows.glow:GlowBuilder",
+    }
+)
+
+# Of these flows, what a config must know of one before it is built: a
+# `lcma_tf.config.flow_kinds.FlowKind`. A flow that is not here takes all images that can be halved at
+# each split, and is said to read every field.
+FLOW_KINDS = Choices(
+    {
+        "realnvp": "lcma_tf.config.flow_kinds:REALNVP",
+        "glow": "lcma_tf.config.flow_kinds:GLOW",
+    }
+)
 
 # `FlowConfig.pixel_transform`: (alpha, event_shape) -> an `ImageBijector` whose data are pixels in
 # [0, 256): see `lcma_tf.bijectors.pixel`.

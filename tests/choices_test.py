@@ -8,6 +8,7 @@ import pytest
 
 from lcma_tf import TrainConfig, choices, errors
 from lcma_tf.choices import Choices
+from lcma_tf.config.flow_kinds import FlowKind
 from lcma_tf.factorization import SplitRule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,6 +19,7 @@ ENTRIES = [(table, name) for table in TABLES for name in TABLES[table]]
 def test_these_are_the_tables():
     assert {*TABLES} == {
         "FLOWS",
+        "FLOW_KINDS",
         "PIXEL_TRANSFORMS",
         "RULES",
         "SOURCES",
@@ -25,13 +27,15 @@ def test_these_are_the_tables():
         "RESAMPLERS",
     }
     assert {*choices.SCORED_SOURCES} < {*choices.SOURCES}
+    assert {*choices.FLOW_KINDS} == {*choices.FLOWS}
     assert {*TABLES} < {*choices.__all__}
 
 
 @pytest.mark.parametrize(("table", "name"), ENTRIES)
 def test_every_entry_leads_to_what_it_says(table, name):
     entry = TABLES[table][name]
-    assert isinstance(entry, SplitRule) if table == "RULES" else callable(entry)
+    kinds = {"RULES": SplitRule, "FLOW_KINDS": FlowKind}
+    assert isinstance(entry, kinds[table]) if table in kinds else callable(entry)
 
 
 def test_an_import_string_is_followed_when_it_is_used():

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from lcma_tf import ConfigError, FlowConfig, TrainConfig
+from lcma_tf import ConfigError, FlowConfig, TrainConfig, choices
 
 NOT_INTEGERS = (2.0, "2", True, None)
 NOT_NUMBERS = (math.nan, math.inf, "0.1", True, None)
@@ -20,6 +20,7 @@ REFUSED_BY_FLOW = {
     "base_dim": [0, -64, *NOT_INTEGERS],
     "num_residual_blocks": [0, -1, *NOT_INTEGERS],
     "num_couplings": [0, -1, *NOT_INTEGERS],
+    "num_steps_per_scale": [0, -1, *NOT_INTEGERS],
     "alpha": [0.0, 0.5, -0.1, *NOT_NUMBERS],
     "pixel_transform": ["logit", "", None],
     "batch_norm_moments": ["none", "", None],
@@ -91,6 +92,29 @@ def test_rectangles_and_odd_sizes_are_fine_where_they_divide(shape, num_scales):
     config = FlowConfig(image_shape=shape, num_scales=num_scales)
     assert config.image_shape == tuple(shape)
     assert config.num_dimensions == math.prod(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_scales"), [((28, 28, 1), 3), ((4, 6, 3), 2), ((5, 7, 3), 1)]
+)
+def test_glow_squeezes_the_last_scale_too(shape, num_scales):
+    FlowConfig(image_shape=shape, num_scales=num_scales)
+    rule = r"`num_scales` must be such that .* divisible by 2\*\*num_scales .*'glow'"
+    with pytest.raises(ConfigError, match=rule) as error:
+        FlowConfig(image_shape=shape, num_scales=num_scales, flow="glow")
+    assert f"num_scales={num_scales} for image_shape={shape}" in str(error.value)
+
+
+def test_a_flow_has_fields_of_its_own(monkeypatch):
+    fields = {
+        "realnvp": {"num_residual_blocks", "batch_norm_moments", "weight_scale_l2"},
+        "glow": {"num_steps_per_scale"},
+    }
+    for flow, names in fields.items():
+        assert FlowConfig(flow=flow).own_fields().keys() == names
+    monkeypatch.setitem(choices.FLOWS, "added", object)  # Who knows what it reads, or squeezes.
+    config = FlowConfig(image_shape=(2, 2, 1), num_scales=2, flow="added")
+    assert config.own_fields().keys() == fields["realnvp"] | fields["glow"]
 
 
 def test_pretraining_is_as_long_as_training_unless_told():

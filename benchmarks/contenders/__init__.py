@@ -78,6 +78,7 @@ CONTENDERS = {
     "torch_folded": Entry("torch_realnvp", "folded", ("torch",)),
     "torch_compile": Entry("torch_realnvp", "compile", ("torch",)),
     "torch_bfloat16": Entry("torch_realnvp", "bfloat16", ("torch",)),
+    "lcma_glow": Entry("lcma", "glow", same_architecture=False),
     "normflows_glow": Entry(
         "normflows_glow", packages=("torch", "normflows"), same_architecture=False
     ),

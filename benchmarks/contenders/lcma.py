@@ -1,7 +1,8 @@
 """lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy.
 
 Variants: "bfloat16" (`--mixed_precision`, `frozen(mixed_precision=True)`), "batch_invariant"
-(`frozen(batch_invariant=True)`), "rematerialize", "jit" (XLA).
+(`frozen(batch_invariant=True)`), "rematerialize", "jit" (XLA). And "glow": not the RealNVP but the
+Glow of `normflows_glow`, layer for layer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import lcma_tf
-from benchmarks.architecture import BenchmarkConfig
+from benchmarks.architecture import GLOW_LEVELS, BenchmarkConfig, glow_steps, glow_width
 from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
 from lcma_tf.model.fused_adam import FusedAdam
 
@@ -24,24 +25,36 @@ def build(config: BenchmarkConfig, variant: str = "") -> LcmaContender:
     return LcmaContender(config, variant)
 
 
+def flow_config(config: BenchmarkConfig, variant: str) -> lcma_tf.FlowConfig:
+    """The flow of a contender."""
+    if variant == "glow":
+        return lcma_tf.FlowConfig(
+            image_shape=config.image_shape,
+            flow="glow",
+            num_scales=GLOW_LEVELS,
+            base_dim=glow_width(config),
+            num_steps_per_scale=glow_steps(config),
+        )
+    return lcma_tf.FlowConfig(
+        image_shape=config.image_shape,
+        num_scales=config.num_scales,
+        base_dim=config.base_dim,
+        num_residual_blocks=config.num_residual_blocks,
+        mixed_precision=variant == "bfloat16",
+    )
+
+
 class LcmaContender:
     """See `benchmarks.contenders.Contender`."""
 
-    def __init__(self, config: BenchmarkConfig, variant: str):
+    def __init__(self, config: BenchmarkConfig, variant: str = ""):
         self._variant = variant
+        flow = flow_config(config, variant)
         factorization = lcma_tf.decide_factorization(
-            "realnvp", image_shape=config.image_shape, num_scales=config.num_scales
+            "realnvp", image_shape=config.image_shape, num_scales=flow.num_scales
         )
         self.model = lcma_tf.FlowModel(
-            lcma_tf.FlowConfig(
-                image_shape=config.image_shape,
-                num_scales=config.num_scales,
-                base_dim=config.base_dim,
-                num_residual_blocks=config.num_residual_blocks,
-                mixed_precision=variant == "bfloat16",
-            ),
-            factorization,
-            rematerialize=variant == "rematerialize",
+            flow, factorization, rematerialize=variant == "rematerialize"
         )
         self.num_parameters = self.model.num_parameters
 

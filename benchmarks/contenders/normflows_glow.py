@@ -9,7 +9,7 @@ import normflows as nf
 import numpy as np
 import torch
 
-from benchmarks.architecture import BenchmarkConfig, glow_steps
+from benchmarks.architecture import GLOW_LEVELS, BenchmarkConfig, glow_steps, glow_width
 from benchmarks.contenders.torch_process import (
     as_tensor,
     count_conv_flops,
@@ -19,8 +19,6 @@ from benchmarks.contenders.torch_process import (
 )
 
 __all__ = ["build"]
-
-NUM_LEVELS = 3
 
 
 def build(config: BenchmarkConfig, variant: str = "") -> NormflowsGlow:
@@ -33,18 +31,17 @@ class NormflowsGlow:
     """See `benchmarks.contenders.Contender`."""
 
     def __init__(self, config: BenchmarkConfig):
-        hidden = 12 * config.base_dim  # For the CIFAR-10 configuration 26 steps of 768 channels.
-        num_steps = glow_steps(config, NUM_LEVELS, hidden)
+        hidden, num_steps = glow_width(config), glow_steps(config)
         size, channels = config.image_size, 3
         bases, merges, flows = [], [], []
-        for i in range(NUM_LEVELS):  # From the last exit to the first.
-            level_channels = channels * 2 ** (NUM_LEVELS + 1 - i)
+        for i in range(GLOW_LEVELS):  # From the last exit to the first.
+            level_channels = channels * 2 ** (GLOW_LEVELS + 1 - i)
             steps = [
                 nf.flows.GlowBlock(level_channels, hidden, split_mode="channel", scale=True)
                 for _ in range(num_steps)
             ]
             flows.append([*steps, nf.flows.Squeeze()])
-            side = size // 2 ** (NUM_LEVELS - i)
+            side = size // 2 ** (GLOW_LEVELS - i)
             if i > 0:
                 merges.append(nf.flows.Merge())
                 shape = (level_channels // 2, side, side)

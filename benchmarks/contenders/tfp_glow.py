@@ -11,12 +11,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
-from benchmarks.architecture import BenchmarkConfig, glow_steps
+from benchmarks.architecture import GLOW_LEVELS, BenchmarkConfig, glow_steps, glow_width
 from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
 
 __all__ = ["build"]
 
-NUM_BLOCKS = 3
 tfb, tfd = tfp.bijectors, tfp.distributions
 
 
@@ -30,12 +29,12 @@ class TfpGlow:
     """See `benchmarks.contenders.Contender`."""
 
     def __init__(self, config: BenchmarkConfig):
-        hidden = 12 * config.base_dim  # For the CIFAR-10 configuration 26 steps of 768 channels.
+        hidden = glow_width(config)
         self._shape = config.image_shape
         glow = tfb.Glow(
             output_shape=self._shape,
-            num_glow_blocks=NUM_BLOCKS,
-            num_steps_per_block=glow_steps(config, NUM_BLOCKS, hidden),
+            num_glow_blocks=GLOW_LEVELS,
+            num_steps_per_block=glow_steps(config),
             coupling_bijector_fn=lambda shape: tfb.GlowDefaultNetwork(shape, num_hidden=hidden),
             exit_bijector_fn=tfb.GlowDefaultExitNetwork,
         )

@@ -1,9 +1,11 @@
 """Bijectors over images `[H, W, C]`, usable alone, with TFP and with one another."""
 
+from lcma_tf.bijectors.act_norm import ActNorm
 from lcma_tf.bijectors.base import ForeignBijector, ImageBijector
 from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
 from lcma_tf.bijectors.chain import FlowLayer, ImageChain
 from lcma_tf.bijectors.coupling import AffineCoupling
+from lcma_tf.bijectors.invertible_conv import InvertibleConv, InvertibleMatrix
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize, quantize
 from lcma_tf.bijectors.rotation import ChannelRotation
@@ -12,6 +14,7 @@ from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
 
 __all__ = [
     "LARGEST_PIXEL",
+    "ActNorm",
     "AffineCoupling",
     "ChannelRotation",
     "FlowLayer",
@@ -19,6 +22,8 @@ __all__ = [
     "ImageBijector",
     "ImageChain",
     "InFlowBatchNorm",
+    "InvertibleConv",
+    "InvertibleMatrix",
     "LikelihoodContributionSplit",
     "PassOptions",
     "PixelLogit",

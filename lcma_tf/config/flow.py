@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+from typing import Any
 
-from lcma_tf.choices import FLOWS, PIXEL_TRANSFORMS
+from lcma_tf.choices import FLOW_KINDS, FLOWS, PIXEL_TRANSFORMS
 from lcma_tf.config.checks import (
     is_finite,
     require,
@@ -28,19 +29,23 @@ class FlowConfig(OptionConfig):
     docs/paper.md explains: `pixel_transform` and `batch_norm_moments`.
 
     Args:
-        image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`.
-        flow: the kind of flow, a name of `lcma_tf.choices.FLOWS`.
+        image_shape: `(H, W, C)`; H and W divisible by `2**(num_scales - 1)`, for `glow` by
+            `2**num_scales`.
+        flow: the kind of flow, a name of `lcma_tf.choices.FLOWS`: `realnvp` or `glow`.
         num_scales: number of flow layers K, the last included; K - 1 splits.
         base_dim: width of the first level's conditioners; doubled at each level, and again in the
-            channel couplings (Dinh et al. 2016).
-        num_residual_blocks: of every conditioner.
+            channel couplings (Dinh et al. 2016). In `glow` the width at all levels.
+        num_residual_blocks: of every conditioner of `realnvp`; `glow` does not read it.
+        num_steps_per_scale: steps of act norm, 1x1 convolution and coupling in each flow layer of
+            `glow` (the depth K of Kingma & Dhariwal 2018, there 32); `realnvp` does not read it.
         alpha: logit bound of the pixel transform, in (0, 0.5).
         pixel_transform: `two_sided`, `logit(alpha + (1 - 2 alpha) y / 256)`, or `one_sided`,
             `logit(alpha + (1 - alpha) y / 256)`, or another of `lcma_tf.choices.PIXEL_TRANSFORMS`.
         batch_norm_moments: moments of the in-flow batch norm over the `changed` half, or over `all`
-            positions with zeros at the unchanged ones, as the RealNVP program does.
+            positions with zeros at the unchanged ones, as the RealNVP program does; `glow`, which has
+            no batch norm, does not read it.
         weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
-            checkerboard couplings' scales, added to nats per image.
+            checkerboard couplings' scales, added to nats per image; `glow` does not read it.
         mixed_precision: training computes convolutions and feature maps inside the conditioners in
             bfloat16, with float32 weights; densities, shifts and scales stay float32. Scores, samples
             and latents are float32 throughout: `decode(encode(x))` is x.
@@ -68,8 +73,10 @@ class FlowConfig(OptionConfig):
     image_shape: tuple[int, ...] = (32, 32, 3)
     flow: str = option("realnvp", "kind of flow", FLOWS)
     num_scales: int = option(2, "number of flow layers K, the last included; K - 1 splits")
-    base_dim: int = option(64, "width of the first level's conditioners, doubled at each level")
-    num_residual_blocks: int = option(8, "residual blocks of every conditioner")
+    base_dim: int = option(
+        64, "width of the first level's conditioners, doubled at each level; glow: of all"
+    )
+    num_residual_blocks: int = option(8, "realnvp: residual blocks of every conditioner")
     alpha: float = option(0.05, "logit bound of the pixel transform")
     pixel_transform: str = option(
         "two_sided",
@@ -78,11 +85,11 @@ class FlowConfig(OptionConfig):
     )
     batch_norm_moments: str = option(
         "changed",
-        "in-flow batch norm over the changed half or over all positions",
+        "realnvp: in-flow batch norm over the changed half or over all positions",
         ("changed", "all"),
     )
     weight_scale_l2: float = option(
-        5e-5, "L2 coefficient on the weight-norm magnitudes, in nats per image"
+        5e-5, "realnvp: L2 coefficient on the weight-norm magnitudes, in nats per image"
     )
     mixed_precision: bool = option(
         False, "train with bfloat16 inside the conditioners; all else stays float32"
@@ -90,9 +97,10 @@ class FlowConfig(OptionConfig):
     real_valued: bool = False
     original_shape: tuple[int, ...] | None = None
     seed: int = option(0, "initial weights and training noise")
+    num_steps_per_scale: int = option(8, "glow: steps of each flow layer")
     num_couplings: int = option(
         3,
-        "couplings of a level over pixels, and as many over channels; one more over pixels at the last",
+        "realnvp: couplings of a level over pixels, and as many over channels; the last one more",
     )
 
     def __post_init__(self):
@@ -102,7 +110,15 @@ class FlowConfig(OptionConfig):
             inside = all(map(operator.le, self.original_shape, self.image_shape))
             rule = f"within image_shape={self.image_shape}"
             require(inside, "original_shape", rule, self.original_shape)
-        require_ints(self, 1, "num_scales", "num_couplings", "base_dim", "num_residual_blocks")
+        require_ints(
+            self,
+            1,
+            "num_scales",
+            "num_couplings",
+            "base_dim",
+            "num_residual_blocks",
+            "num_steps_per_scale",
+        )
         require_seed(self)
         self._check_choices()
         self._check_scales()
@@ -124,15 +140,16 @@ class FlowConfig(OptionConfig):
             "such that height and width of the images are divisible by 2**(num_scales - 1)",
             f"num_scales={self.num_scales} for image_shape={self.image_shape}",
         )
-        require(
-            (height // divisor) * (width // divisor) >= 2,
-            "num_scales",
-            "small enough to leave at least two pixels at the last scale (a checkerboard needs both "
-            "colours)",
-            f"num_scales={self.num_scales} for image_shape={self.image_shape}",
-        )
+        if self.flow in FLOW_KINDS:
+            FLOW_KINDS[self.flow].check_scales(self.image_shape, self.num_scales)
 
     @property
     def num_dimensions(self) -> int:
         """H * W * C without padding: what bits/dim divides by."""
         return math.prod(self.original_shape or self.image_shape)
+
+    def own_fields(self) -> dict[str, Any]:
+        """The fields that this kind of flow reads and that not all kinds do, by name."""
+        kinds = [self.flow] if self.flow in FLOW_KINDS else [*FLOW_KINDS]
+        names = [name for kind in kinds for name in FLOW_KINDS[kind].own_fields]
+        return {name: getattr(self, name) for name in names}

@@ -16,6 +16,8 @@ _SHARED = (
     "num_scales",
     "base_dim",
     "num_residual_blocks",
+    "num_couplings",
+    "num_steps_per_scale",
     "alpha",
     "pixel_transform",
     "batch_norm_moments",

@@ -20,6 +20,9 @@ class FlowBuilder(Protocol):
     loaded, or what their method `frozen(mixed_precision: bool)` returns, a `tf.Module` of the same
     function in inference mode with the weights of now.
 
+    A network whose attribute `moves_moments` is False has no moving averages, as batch norms have: where
+    that is so of all, nothing is recalibrated.
+
     Args:
         config: what the flow is.
         factorization: what leaves it where; it fits the config.

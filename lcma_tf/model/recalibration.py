@@ -30,7 +30,7 @@ def recalibrate(
 
     Training leaves an exponential average that lags behind the weights; a flow evaluated with it can
     be off by orders of magnitude. Weights do not change here. `FlowModel.fit` ends with it; a loop of
-    your own must.
+    your own must. A flow without batch norms (`glow`) is left as it is, at once.
 
     Args:
         model: a `FlowModel`, changed in place.
@@ -125,6 +125,8 @@ def _whole_batches(batches: Iterable[Any], strategy: tf.distribute.Strategy) -> 
 def _average_moments(
     model: ImageDensity, batches: Iterable, seed: int, num_batches: int | None, verbose: bool
 ) -> None:
+    if not _moves_moments(model):
+        return
     bar = keras.utils.Progbar(num_batches, unit_name="batch", verbose=int(verbose))
     seen = 0
     for batch in batches:
@@ -133,3 +135,9 @@ def _average_moments(
         bar.update(seen)
     if num_batches is None and seen:
         bar.update(seen, finalize=True)
+
+
+def _moves_moments(model: ImageDensity) -> bool:
+    """Whether a network of the flow has moving averages: one that has none says so."""
+    networks = getattr(model, "networks", ())
+    return any(getattr(network, "moves_moments", True) for network in networks)

@@ -117,8 +117,8 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
     lines = [
         f"Data: `{train.dataset}`, {counts} training, validation and test images of {shape}.",
         f"Flow: {flow.flow}, {flow.num_scales} scales, base_dim {flow.base_dim}, "
-        f"num_residual_blocks {flow.num_residual_blocks}, "
-        f"batch_norm_moments `{flow.batch_norm_moments}`.",
+        + ", ".join(f"{name} {value}" for name, value in flow.own_fields().items())
+        + ".",
         f"Training: batches of {train.batch_size}, Adam, learning rate {train.learning_rate:g}, "
         f"schedule {train.learning_rate_schedule} over each run's own steps, warm-up "
         f"{train.warmup_steps} steps, "

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from testing import random_images, tiny_flow
+from testing import random_images, tiny_flow, tiny_glow
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.distribute.strategy import make_strategy
 
@@ -58,14 +58,27 @@ def fit_unevenly(model, images):
     }
 
 
+def fit_from_one_image(model, images):
+    # The act norms begin with a batch of which the second of two devices has nothing.
+    logs = [model.fit(x, batch_size=6, shuffle=False, verbose=0).history for x in (images[:1], images)]
+    return {name: [epoch[name] for epoch in logs] for name in logs[0]}
+
+
+def fit_all_at_once(model, images):
+    # They begin with a batch that both have a half of, and halves of other moments.
+    return model.fit(images[2:8], batch_size=6, epochs=2, shuffle=False, verbose=0).history
+
+
 def train(num_devices, moments, channels, rematerialize, fit=fit_evenly):
     # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
     # from the other's.
     images = random_images(12, (4, 2, channels))
     images[:3] //= 4
     images[6:9] //= 2
+    is_glow = fit in (fit_from_one_image, fit_all_at_once)
     with make_strategy(num_devices, batch_size=6).scope():
-        model = tiny_flow(
+        model = (tiny_glow if is_glow else tiny_flow)(
+            random_weights=None if is_glow else 1,
             rematerialize=rematerialize,
             image_shape=(4, 2, channels),
             batch_norm_moments=moments,
@@ -94,6 +107,8 @@ print(json.dumps({
         ("all", "all", 1, False, fit_evenly),
         ("rematerialized", "changed", 1, True, fit_evenly),
         ("uneven", "changed", 1, False, fit_unevenly),
+        ("glow", "changed", 1, False, fit_all_at_once),
+        ("glow, uneven", "changed", 1, True, fit_from_one_image),
     )
 }))
 """
@@ -116,7 +131,11 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(params=["changed", "all", "rematerialized", "uneven"])
+REALNVPS = ("changed", "all", "rematerialized", "uneven")
+GLOWS = ("glow", "glow, uneven")
+
+
+@pytest.fixture(params=[*REALNVPS, *GLOWS])
 def one_and_two(request, results):
     return results[request.param]["one"], results[request.param]["two"]
 
@@ -139,6 +158,7 @@ def test_gradients(one_and_two):
     assert_equal_by_name(one["trainable"], two["trainable"], rtol=1e-3, atol=1e-5 * size)
 
 
+@pytest.mark.parametrize("one_and_two", REALNVPS, indirect=True)
 @pytest.mark.parametrize("kind", ["conditioner", "in_flow"])
 def test_moving_moments(one_and_two, kind):
     one, two = (
@@ -150,3 +170,10 @@ def test_moving_moments(one_and_two, kind):
         for result in one_and_two
     )
     assert_equal_by_name(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("one_and_two", GLOWS, indirect=True)
+def test_act_norms_begin_with_the_whole_batch(one_and_two):
+    one, two = one_and_two
+    assert_equal_by_name(one["moments"], two["moments"], rtol=0, atol=0)
+    assert all(begun for name, begun in two["moments"].items() if name.endswith("/initialized"))

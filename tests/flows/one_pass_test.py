@@ -7,20 +7,33 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from lcma_tf import NegativeLogLikelihood
-from testing import count_ops, num_convolutions, random_images, tiny_flow
+from testing import count_ops, num_convolutions, random_images, tiny_flow, tiny_glow
 
 tfd = tfp.distributions
 SHAPE = (4, 4, 2)
 
 
+FLOWS = {
+    "realnvp": lambda **options: tiny_flow(num_residual_blocks=2, num_couplings=3, **options),
+    "glow": lambda **options: tiny_glow(image_shape=SHAPE, **options),
+}
+
+
+@pytest.fixture(scope="module", params=FLOWS)
+def make(request):
+    return FLOWS[request.param]
+
+
 @pytest.fixture(scope="module")
-def model():
-    return tiny_flow(num_residual_blocks=2, num_couplings=3)
+def model(make):
+    return make()
 
 
 @pytest.fixture(scope="module")
 def one_pass(model):
-    """(2 blocks x 2 convs) + 3 skips + first + last, for 10 couplings; checked by running them."""
+    """Of RealNVP (2 blocks x 2 convs) + 3 skips + first + last, for 10 couplings; of Glow 3 for 4."""
+    if model.config.flow == "glow":
+        return 4 * 3
     number = num_convolutions(model.config)
     assert number == 10 * (4 + 3 + 2)
     conditioners = [net for net in model.networks if hasattr(net, "num_residual_blocks")]
@@ -31,7 +44,7 @@ def one_pass(model):
 
     channel_conditioners = [net for net in conditioners if net.pixel_mask is None]
     assert len(conditioners) == 10 and len(channel_conditioners) == 3
-    assert count_ops(each_once.get_concrete_function()) == 3 * number / 10
+    assert count_ops(each_once.get_concrete_function()) == 3 * number / 10  # By running them.
     return number
 
 
@@ -61,11 +74,9 @@ def test_distribution(model, one_pass):
 
 
 @pytest.mark.parametrize("spread", [0.1, 10.0])
-def test_a_draw_and_its_density(one_pass, spread, monkeypatch):
+def test_a_draw_and_its_density(make, one_pass, spread, monkeypatch):
     """One pass; a draw that had to be brought into the range of pixels is scored as what it became."""
-    model = tiny_flow(
-        num_residual_blocks=2, num_couplings=3, random_weights=None
-    )  # Grey in the middle.
+    model = make(random_weights=None)  # Grey in the middle.
     base = tfd.Sample(tfd.Normal(0.0, spread), SHAPE)
     distribution = model.distribution.copy(distribution=base)
     plain = tfd.TransformedDistribution(base, distribution.bijector)
@@ -108,8 +119,8 @@ def test_contributions(model, one_pass):
     assert count_ops(function) == one_pass
 
 
-def test_training_step(one_pass):
-    model = tiny_flow(num_residual_blocks=2, num_couplings=3)
+def test_training_step(make, one_pass):
+    model = make()
     loss = NegativeLogLikelihood()
     model.compile(keras.optimizers.Adam(), loss=loss, jit_compile=False)
     model.optimizer.build(model.trainable_variables)

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 
 from lcma_tf import bijectors
 from lcma_tf.factorization import masks
+from lcma_tf.networks import LUMatrix
 
 tfb = tfp.bijectors
 SHAPE = (4, 4, 2)
@@ -60,6 +61,21 @@ def norm(mask, moments, dtype):
     return bijector
 
 
+def act_norm(dtype):
+    bijector = bijectors.ActNorm(SHAPE, dtype=dtype)
+    rng = np.random.default_rng(5)
+    bijector.shift.assign(rng.normal(size=SHAPE[-1]))
+    bijector.log_scale.assign(rng.normal(size=SHAPE[-1]))
+    return bijector
+
+
+def mix(dtype):
+    """An invertible convolution that has left the rotation where it began."""
+    weights = LUMatrix(WIDE[-1], seed=3, dtype=dtype)
+    weights.factors.assign_add(np.random.default_rng(6).normal(scale=0.3, size=(5, 5)))
+    return bijectors.InvertibleConv(weights, WIDE)
+
+
 def scale(shape, dtype):
     return tfb.Scale(np.random.default_rng(3).uniform(0.5, 2.0, shape).astype(dtype))
 
@@ -97,6 +113,8 @@ CASES = {
     "norm_even_all": Case(lambda dtype: norm(EVEN, "all", dtype)),
     "norm_half_changed": Case(lambda dtype: norm(HALF, "changed", dtype)),
     "norm_half_all": Case(lambda dtype: norm(HALF, "all", dtype)),
+    "act_norm": Case(act_norm),
+    "invertible_conv": Case(mix, False, WIDE, WIDE),
     "squeeze": Case(lambda dtype: bijectors.Squeeze(SHAPE), data_shape=SQUEEZED),
     "squeezed": Case(
         lambda dtype: bijectors.Squeezed(coupling(masks.channel_half(SQUEEZED), True), SHAPE)

@@ -80,17 +80,25 @@ def tiny_config(**changes):
     return lcma_tf.FlowConfig(**{**tiny, **changes})
 
 
-def tiny_flow(rule="lcma", dtype=None, random_weights=1, rematerialize=False, **changes):
+def tiny_flow(
+    rule="lcma", dtype=None, random_weights=1, rematerialize=False, spread=0.3, **changes
+):
     """A `FlowModel` of a few hundred weights; `random_weights=None` leaves them fresh."""
     config = tiny_config(**changes)
     factorization = tiny_factorization(rule, config.image_shape, config.num_scales)
     model = lcma_tf.FlowModel(config, factorization, dtype, rematerialize=rematerialize)
     if random_weights is not None:
-        randomize(model, seed=random_weights)
+        randomize(model, random_weights, spread)
     return model
 
 
-def randomize(owner, seed):
+def tiny_glow(rule="lcma", dtype=None, random_weights=1, **changes):
+    """A Glow of some thousand weights. Matrices one after the other bear less at random."""
+    tiny = {"flow": "glow", "image_shape": (8, 8, 2), "num_steps_per_scale": 2, "base_dim": 4}
+    return tiny_flow(rule, dtype, random_weights, spread=0.1, **{**tiny, **changes})
+
+
+def randomize(owner, seed, spread=0.3):
     """Moves every variable of a Keras model or layer by random amounts; variances stay positive."""
     rng = np.random.default_rng(seed)
     for variable in owner.variables:
@@ -98,7 +106,7 @@ def randomize(owner, seed):
         if variable.name.endswith("variance"):
             new = rng.uniform(0.5, 2.0, old.shape)
         elif variable.trainable or variable.name.endswith("mean"):
-            new = old + rng.normal(scale=0.3, size=old.shape)
+            new = old + rng.normal(scale=spread, size=old.shape)
         else:
             continue  # Seeds, counters, sums of metrics.
         variable.assign(new.astype(old.dtype))

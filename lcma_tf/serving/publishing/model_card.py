@@ -84,7 +84,7 @@ def model_card(
         "PNG on the same test images": _bits(metrics, "png"),
         "training": f"{metrics['steps']:,} steps, seed {metrics['seed']}" if metrics else "unknown",
         "flow": f"{config.flow}, {config.num_scales} scales, {config.base_dim} filters, "
-        f"{config.num_residual_blocks} residual blocks",
+        + ", ".join(f"{name} {value}" for name, value in config.own_fields().items()),
         "split rule": model.factorization.rule,
         "parameters": f"{model.num_parameters:,}",
         "pixels in training": "real-valued: scores are log-densities of x + u, no bounds of a code"
