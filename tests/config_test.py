@@ -107,7 +107,12 @@ def test_glow_squeezes_the_last_scale_too(shape, num_scales):
 
 def test_a_flow_has_fields_of_its_own(monkeypatch):
     fields = {
-        "realnvp": {"num_residual_blocks", "batch_norm_moments", "weight_scale_l2"},
+        "realnvp": {
+            "num_couplings",
+            "num_residual_blocks",
+            "batch_norm_moments",
+            "weight_scale_l2",
+        },
         "glow": {"num_steps_per_scale"},
     }
     for flow, names in fields.items():

@@ -233,16 +233,6 @@ def as_image_bijector(bijector: tfb.Bijector, event_shape: tuple[int, ...]) -> I
     return ForeignBijector(bijector, tuple(event_shape))
 
 
-def checked_mask(mask) -> np.ndarray:
-    """Returns `mask` as a bool array `[h, w, c]`, or says what is wrong with it."""
-    array = np.asarray(mask)
-    if array.dtype != bool or array.ndim != 3:
-        raise ValueError(
-            f"`mask` must be a bool array [h, w, c]; got {array.dtype} of shape {array.shape}."
-        )
-    return array
-
-
 def _check_event_shape(name, shape, expected) -> None:
     if not tf.TensorShape(shape).is_compatible_with(expected):
         raise ValueError(f"{name}: the input must have event shape {expected}; got {shape}.")

@@ -7,7 +7,8 @@ from typing import Unpack
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.bijectors.base import ImageBijector, checked_mask
+from lcma_tf.bijectors.base import ImageBijector
+from lcma_tf.bijectors.checked_mask import checked_mask
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.replicas import replica_mean
 

@@ -8,7 +8,8 @@ from typing import Any, Unpack
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.bijectors.base import ImageBijector, checked_mask
+from lcma_tf.bijectors.base import ImageBijector
+from lcma_tf.bijectors.checked_mask import checked_mask
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.factorization.masks import selects_channels
 

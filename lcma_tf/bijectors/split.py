@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.bijectors.base import checked_mask, tfb
+from lcma_tf.bijectors.base import tfb
+from lcma_tf.bijectors.checked_mask import checked_mask
 from lcma_tf.bijectors.nested import NestedBijector
 from lcma_tf.factorization.order import exited_order, kept_order
 

@@ -35,7 +35,7 @@ def gradients(model, loss):
 
 def test_keras_and_tfp_see_the_same_variables(model):
     owned = [variable.value for variable in model.trainable_variables]
-    assert len(owned) == 14 * 10  # Variables of a conditioner, conditioners.
+    assert len(owned) == 14 * 4  # Variables of a conditioner, conditioners.
     for seen in (
         model.distribution.trainable_variables,
         model.distribution.bijector.trainable_variables,
@@ -46,7 +46,7 @@ def test_keras_and_tfp_see_the_same_variables(model):
     moments = [variable.value for variable in model.non_trainable_variables]
     seen = {id(variable) for variable in model.distribution.variables}
     assert {id(variable) for variable in moments + owned} >= seen
-    assert len(seen) == len(owned) + 6 * 10  # Three pairs of moments with each conditioner.
+    assert len(seen) == len(owned) + 6 * 4  # Three pairs of moments with each conditioner.
 
 
 def test_gradients_of_the_distribution_reach_every_variable(model):

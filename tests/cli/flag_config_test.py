@@ -107,4 +107,4 @@ def test_flow_flags_are_checked_without_images(values, num_scales):
     ("main", "flag"), [("train", "split_rule"), ("evaluate", "split"), ("sample", "temperature")]
 )
 def test_help_lists_the_flags(main, flag):
-    assert f"--{flag}: " in commands.run(f"lcma_tf.{main}", "--help").out
+    assert f"--{flag}:" in commands.run(f"lcma_tf.{main}", "--help").out

@@ -108,7 +108,9 @@ def load_toy(path, data_dir, image_size, resampler="antialias"):
 ADDED = {
     "FLOWS": {"toy": ToyFlow},
     "PIXEL_TRANSFORMS": {"mirrored": mirrored_logit},
-    "RULES": {"largest_half": SplitRule("the half that contributes most", largest_half, True)},
+    "RULES": {
+        "largest_half": SplitRule("the half that contributes most", largest_half, "contributions")
+    },
     "SOURCES": {"toy:": load_toy},
     "RESAMPLERS": {"corner": lambda image, size: image[:size, :size]},
 }

@@ -11,7 +11,6 @@ import lcma_tf
 from lcma_tf import Factorization, FactorizationError
 from lcma_tf.bijectors import ChannelRotation
 from lcma_tf.factorization.rotation import klt
-from lcma_tf.training.image_statistics import fit_channel_rotation, sample_logits
 from testing import random_images, tiny_config, tiny_factorization
 
 SHAPE = (4, 4, 3)
@@ -40,36 +39,6 @@ def test_the_klt_decorrelates_with_most_variance_first():
     assert np.all(np.diff(np.diag(diagonal)) < 0)
     assert np.all(matrix[np.arange(3), np.abs(matrix).argmax(axis=1)] > 0)
     np.testing.assert_array_equal(klt(np.eye(1)), [[1.0]])
-
-
-@pytest.mark.parametrize("transform", ["two_sided", "one_sided"])
-def test_the_fit_is_the_klt_of_what_enters_the_flow(transform):
-    config = tiny_config(image_shape=SHAPE, pixel_transform=transform)
-    images = random_images(300, SHAPE)  # More than a batch.
-    images[..., 1] = images[..., 0] // 2 + images[..., 1] // 2
-    found = fit_channel_rotation(config, images)
-    p = (images + 0.5) / 256
-    p = 0.05 + p * (0.9 if transform == "two_sided" else 0.95)
-    covariance = np.cov(np.log(p / (1 - p)).reshape(-1, 3), rowvar=False)
-    np.testing.assert_allclose(found, klt(covariance), atol=1e-9)
-    np.testing.assert_array_equal(found, fit_channel_rotation(config, images))
-
-
-def test_samples_are_turned_images_with_noise():
-    config, images = tiny_config(image_shape=SHAPE), random_images(5, SHAPE)
-    plain = sample_logits(config, images)
-    again = sample_logits(config, images, rotation())
-    np.testing.assert_allclose(again, plain @ rotation().T)
-    pixels = 256 * ((1 / (1 + np.exp(-plain))) - 0.05) / 0.9
-    np.testing.assert_array_equal(np.floor(pixels), images)
-    assert len(sample_logits(config, random_images(900, SHAPE))) == 800
-
-
-@pytest.mark.parametrize("function", [fit_channel_rotation, sample_logits])
-def test_images_of_another_shape_cannot_be_looked_at(function):
-    for images in (random_images(3, (4, 4, 1)), random_images(0, SHAPE)):
-        with pytest.raises(FactorizationError, match=r"`images` must have shape \('N', 4, 4, 3\)"):
-            function(tiny_config(image_shape=SHAPE), images)
 
 
 @pytest.mark.parametrize("rule", ["realnvp", "none"])
@@ -131,8 +100,11 @@ def test_a_flow_turns_the_colours_before_its_levels(rule):
     # In double precision too, whatever a float32 file can say.
     wide = lcma_tf.FlowModel(plain.config, turned(rule), dtype="float64")
     parts = model.log_prob_parts(images, 0.5)
-    np.testing.assert_allclose(wide.log_prob_parts(images, 0.5), parts, rtol=1e-4)
-    np.testing.assert_allclose(model.frozen().log_prob_parts(images, 0.5), parts, rtol=1e-4)
+    wide.set_weights(model.get_weights())
+    np.testing.assert_allclose(wide.log_prob_parts(images, 0.5), parts, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.frozen().log_prob_parts(images, 0.5), parts, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_it_is_saved_with_the_flow(tmp_path):

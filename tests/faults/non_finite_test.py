@@ -123,7 +123,7 @@ def test_a_gradient_that_is_nan_though_the_density_is_finite(flow, place):
 
 def test_a_moment_that_only_inference_reads_is_found_before_anything_is_saved(flow):
     # Training takes the moments of its batches, and goes on as if nothing were.
-    name = "layer_1_checkerboard_1_moments"
+    name = "layer_1_checkerboard_0_moments"
     flow.network(name).tf_variables[1].assign([math.inf, 1.0])
     assert f"A weight or a moment of {name} was not finite after step 8. Try" in flow.fit()
 

@@ -203,7 +203,7 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     dataset = commands.write_npz(folder / "images.npz")
     workdir = Workdir(folder / "workdir")
-    model = tiny_flow("realnvp", image_shape=commands.SHAPE)
+    model = tiny_flow("realnvp", image_shape=commands.SHAPE, num_couplings=3)
     workdir.claim(model.config, lcma_tf.TrainConfig(dataset=dataset, batch_size=3))
     model.save(workdir.model)
     return workdir.path
