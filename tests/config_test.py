@@ -22,6 +22,7 @@ REFUSED_BY_FLOW = {
     "alpha": [0.0, 0.5, -0.1, *NOT_NUMBERS],
     "pixel_transform": ["logit", "", None],
     "batch_norm_moments": ["none", "", None],
+    "coupling_masks": ["channel", "", None],
     "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
     "mixed_precision": [1, "yes", None],
     "real_valued": [1, "yes", None],

@@ -39,6 +39,10 @@ class FlowConfig(OptionConfig):
             `logit(alpha + (1 - alpha) y / 256)`, or another of `lcma_tf.choices.PIXEL_TRANSFORMS`.
         batch_norm_moments: moments of the in-flow batch norm over the `changed` half, or over `all`
             positions with zeros at the unchanged ones, as the RealNVP program does.
+        coupling_masks: what the checkerboard couplings of a RealNVP keep: a `checkerboard`, the first
+            one where i + j is even; `swapped`, the first one where it is odd; `aligned`: in a level from
+            which dimensions exit the first and the third change exactly these, the second what stays,
+            by the mask of the split, whatever rule made it (elsewhere a checkerboard).
         weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
             checkerboard couplings' scales, added to nats per image.
         mixed_precision: training computes convolutions and feature maps inside the conditioners in
@@ -78,6 +82,11 @@ class FlowConfig(OptionConfig):
         "changed",
         "in-flow batch norm over the changed half or over all positions",
         ("changed", "all"),
+    )
+    coupling_masks: str = option(
+        "checkerboard",
+        "masks of the checkerboard couplings: as in the paper, of swapped parity, or by the split's own",
+        ("checkerboard", "aligned", "swapped"),
     )
     weight_scale_l2: float = option(
         5e-5, "L2 coefficient on the weight-norm magnitudes, in nats per image"

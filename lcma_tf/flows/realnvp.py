@@ -1,7 +1,8 @@
 """RealNVP: three checkerboard couplings and three squeezed channel couplings a level.
 
 The last level is four checkerboard couplings. What levels have to do with one another is in
-`multi_scale`. Source: Dinh et al. 2016, section 3.6; Das et al. 2019, section 3.
+`multi_scale`. Which masks the checkerboard couplings have is `FlowConfig.coupling_masks`. Source: Dinh
+et al. 2016, section 3.6; Das et al. 2019, section 3.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class Coupling(NamedTuple):
 
 
 class Level(NamedTuple):
-    """The couplings of a flow layer on images of `shape`; the last layer has none over channels."""
+    """The couplings of a flow layer on images of `shape`; the last layer has none over channels.
+
+    Those that are called checkerboards have other masks where the config says so.
+    """
 
     shape: Shape
     checkerboards: list[Coupling]
@@ -53,7 +57,7 @@ class RealNVPBuilder(MultiScaleBuilder):
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
-        self._levels = list(_levels(config, self.shapes))
+        self._levels = list(_levels(config, factorization, self.shapes))
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
         networks: dict[str, Any] = {}
@@ -93,13 +97,18 @@ class RealNVPBuilder(MultiScaleBuilder):
         return bijectors
 
 
-def _levels(config: FlowConfig, shapes: Sequence[Shape]) -> Iterator[Level]:
+def _levels(
+    config: FlowConfig, factorization: Factorization, shapes: Sequence[Shape]
+) -> Iterator[Level]:
     """From the data on, by what enters each level."""
     for index, shape in enumerate(shapes):
         width, name = config.base_dim * 2**index, f"layer_{index + 1}"
         is_last = index == config.num_scales - 1
-        # Parities alternate; the first keeps i + j even.
-        checkerboards = [masks.checkerboard(shape, i % 2 == 0) for i in range(4 if is_last else 3)]
+        first = masks.checkerboard(shape, keep_even=config.coupling_masks != "swapped")
+        if config.coupling_masks == "aligned" and index < len(factorization.masks):
+            first = factorization.masks[index]
+        # What one keeps the next one changes.
+        checkerboards = [~first if i % 2 else first for i in range(4 if is_last else 3)]
         squeezed = squeezed_shape(shape)
         channels = [masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else 3)]
         yield Level(
@@ -117,12 +126,14 @@ def _conditioner(
     channels = mask.shape[-1]
     by_channel = masks.selects_channels(mask)
     num_kept = int(np.count_nonzero(mask[0, 0]))
+    # One channel says all where it is the same in each.
+    pixel_mask = mask[..., :1] if (mask == mask[..., :1]).all() else mask
     return ResidualConditioner(
         in_channels=num_kept if by_channel else channels,
         out_channels=channels - num_kept if by_channel else channels,
         width=coupling.width,
         num_residual_blocks=config.num_residual_blocks,
-        pixel_mask=None if by_channel else mask[..., :1],
+        pixel_mask=None if by_channel else pixel_mask,
         initial_scale=1.0 if by_channel else 0.0,
         magnitude_l2=config.weight_scale_l2,
         seed=[config.seed, index],
