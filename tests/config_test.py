@@ -23,6 +23,7 @@ REFUSED_BY_FLOW = {
     "pixel_transform": ["logit", "", None],
     "batch_norm_moments": ["none", "", None],
     "coupling_masks": ["channel", "", None],
+    "exit_prior": ["normal", "", None],
     "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
     "mixed_precision": [1, "yes", None],
     "real_valued": [1, "yes", None],

@@ -3,6 +3,7 @@
 from lcma_tf.bijectors.base import ForeignBijector, ImageBijector
 from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
 from lcma_tf.bijectors.chain import FlowLayer, ImageChain
+from lcma_tf.bijectors.conditional_exit import ConditionalExit
 from lcma_tf.bijectors.coupling import AffineCoupling
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize, quantize
@@ -14,6 +15,7 @@ __all__ = [
     "LARGEST_PIXEL",
     "AffineCoupling",
     "ChannelRotation",
+    "ConditionalExit",
     "FlowLayer",
     "ForeignBijector",
     "ImageBijector",

@@ -43,6 +43,8 @@ class FlowConfig(OptionConfig):
             one where i + j is even; `swapped`, the first one where it is odd; `aligned`: in a level from
             which dimensions exit the first and the third change exactly these, the second what stays,
             by the mask of the split, whatever rule made it (elsewhere a checkerboard).
+        exit_prior: what dimensions that exit are coded by: `standard`, N(0, 1), or `conditional`, a
+            normal whose mean and deviation one small convolution reads off what stays.
         weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
             checkerboard couplings' scales, added to nats per image.
         mixed_precision: training computes convolutions and feature maps inside the conditioners in
@@ -87,6 +89,11 @@ class FlowConfig(OptionConfig):
         "checkerboard",
         "masks of the checkerboard couplings: as in the paper, of swapped parity, or by the split's own",
         ("checkerboard", "aligned", "swapped"),
+    )
+    exit_prior: str = option(
+        "standard",
+        "what exits is coded by N(0, 1), or by a normal that depends on what stays",
+        ("standard", "conditional"),
     )
     weight_scale_l2: float = option(
         5e-5, "L2 coefficient on the weight-norm magnitudes, in nats per image"

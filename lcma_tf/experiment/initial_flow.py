@@ -20,6 +20,7 @@ _SHARED = (
     "pixel_transform",
     "batch_norm_moments",
     "coupling_masks",
+    "exit_prior",
 )
 
 

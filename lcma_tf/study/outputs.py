@@ -118,7 +118,8 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         f"Data: `{train.dataset}`, {counts} training, validation and test images of {shape}.",
         f"Flow: {flow.flow}, {flow.num_scales} scales, base_dim {flow.base_dim}, "
         f"num_residual_blocks {flow.num_residual_blocks}, "
-        f"batch_norm_moments `{flow.batch_norm_moments}`, coupling_masks `{flow.coupling_masks}`.",
+        f"batch_norm_moments `{flow.batch_norm_moments}`, coupling_masks `{flow.coupling_masks}`, "
+        f"exit_prior `{flow.exit_prior}`.",
         f"Training: batches of {train.batch_size}, Adam, learning rate {train.learning_rate:g}, "
         f"schedule {train.learning_rate_schedule} over each run's own steps, warm-up "
         f"{train.warmup_steps} steps, "

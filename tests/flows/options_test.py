@@ -7,9 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import lcma_tf
 from lcma_tf.factorization import masks
+from lcma_tf.factorization.order import exited_order, kept_order
 from lcma_tf.training.contributions import average_contributions
 from lcma_tf.training.probe import measured_log_det
 from testing import (
@@ -24,12 +26,14 @@ from testing import (
     tiny_flow,
 )
 
+tfd = tfp.distributions
 SHAPE = (4, 4, 2)
 IMAGES = random_images(5, SHAPE)
 # The rule that decides the masks, and what is asked for.
 OPTIONS = {
     "swapped, nothing exits": ("none", {"coupling_masks": "swapped"}),
     "aligned, masks without structure": ("random", {"coupling_masks": "aligned"}),
+    "conditional exits": ("lcma", {"coupling_masks": "swapped", "exit_prior": "conditional"}),
 }
 
 
@@ -63,6 +67,7 @@ def test_every_dimension_is_changed_in_each_layer_until_it_exits(flow):
 
 def test_each_network_runs_once(flow):
     once = num_convolutions(flow.config)
+    once += sum(isinstance(net, lcma_tf.networks.ExitConditioner) for net in flow.networks)
     for function in (flow.passes.log_prob, flow.passes.decode):
         assert count_ops(function.get_concrete_function()) == once
 
@@ -136,3 +141,46 @@ def test_contributions_of_a_pretraining_with_swapped_masks():
     model = tiny_flow("none", coupling_masks="swapped")
     first, last = average_contributions(model, IMAGES, batch_size=4)
     assert first.shape == last.shape == SHAPE and np.all(np.isfinite(last) & (first != last))
+
+
+def test_conditional_exits_are_networks_at_the_end():
+    plain, conditional = (
+        tiny_flow(random_weights=None, num_scales=3, image_shape=(8, 8, 1), exit_prior=kind)
+        for kind in ("standard", "conditional")
+    )
+    names = [net.name for net in conditional.networks]
+    assert names == [*(net.name for net in plain.networks), "layer_1_exit", "layer_2_exit"]
+    added = sum(9 * c * 2 * c + 2 * c for c in (2, 4))
+    assert conditional.num_parameters == plain.num_parameters + added
+    # New ones leave the exits as they are.
+    images = random_images(2, (8, 8, 1))
+    parts = (model.log_prob_parts(images, 0.5) for model in (plain, conditional))
+    np.testing.assert_array_equal(*parts)
+
+
+def test_nothing_exits_and_no_network_says_how():
+    assert "layer_1_exit" not in [
+        net.name for net in tiny_flow("none", None, None, exit_prior="conditional").networks
+    ]
+
+
+def test_exits_are_normal_with_the_mean_and_deviation_that_what_stays_says():
+    """What enters the split is coded by N(mean(K), sd(K)), each at its own place."""
+    model = tiny_flow("lcma", "float64", exit_prior="conditional")
+    (mask,) = model.factorization.masks
+    network = model.networks[-1]
+    chain = model.flow._layer._bijectors
+    before = lcma_tf.bijectors.ImageChain(chain[:-1], SHAPE)
+    y = tf.constant(np.random.default_rng(0).normal(size=(3, *SHAPE)))
+    values, terms = before.inverse_and_terms(y)
+    kept = gather(values, kept_order(mask))
+    shift, log_scale = network(kept)
+    expected = tfd.Normal(-shift, tf.exp(-log_scale)).log_prob(gather(values, exited_order(mask)))
+    found, layers = model.flow.inverse_and_layer_terms(y)
+    normal = tfd.Normal(tf.zeros([], y.dtype), 1.0).log_prob(found) + layers[0] - terms
+    assert_close(gather(normal, exited_order(mask)), expected, 1e-10)
+    np.testing.assert_array_equal((layers[0] - terms).numpy()[:, mask], 0)
+
+
+def gather(values, order):
+    return tf.reshape(tf.gather(tf.reshape(values, [-1, 32]), order, axis=1), [-1, 2, 2, 4])
