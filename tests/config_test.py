@@ -19,6 +19,8 @@ REFUSED_BY_FLOW = {
     "num_scales": [0, -1, *NOT_INTEGERS],
     "base_dim": [0, -64, *NOT_INTEGERS],
     "num_residual_blocks": [0, -1, *NOT_INTEGERS],
+    "level_widths": [16, "16,16", (), (16,), (16, 16, 16), (16, 0), (16.0, 16)],
+    "level_blocks": [1, "1,1", (), (1,), (1, 1, 1), (1, 0), (True, 1)],
     "alpha": [0.0, 0.5, -0.1, *NOT_NUMBERS],
     "pixel_transform": ["logit", "", None],
     "batch_norm_moments": ["none", "", None],
@@ -93,6 +95,13 @@ def test_rectangles_and_odd_sizes_are_fine_where_they_divide(shape, num_scales):
     assert config.num_dimensions == math.prod(shape)
 
 
+def test_each_level_may_have_a_size_of_its_own():
+    config = FlowConfig(num_scales=3, base_dim=8, num_residual_blocks=2)
+    assert (config.widths, config.blocks) == ((8, 16, 32), (2, 2, 2))
+    config = dataclasses.replace(config, level_widths=(5, 5, 7), level_blocks=[1, 1, 4])
+    assert (config.widths, config.blocks) == ((5, 5, 7), (1, 1, 4))
+
+
 def test_pretraining_is_as_long_as_training_unless_told():
     assert TrainConfig(train_steps=70).pretrain_steps == 70
     assert TrainConfig(train_steps=70, pretrain_steps=30).pretrain_steps == 30
@@ -125,6 +134,7 @@ def test_paths_are_made_absolute():
     [
         FlowConfig(),
         FlowConfig(image_shape=(8, 4, 1), alpha=0.01, pixel_transform="one_sided", seed=3),
+        FlowConfig(num_scales=3, level_widths=[16, 16, 32], level_blocks=(1, 2, 3)),
         TrainConfig(),
         TrainConfig(dataset="npz:a.npz", split_rule="random", flip=True, image_size=8),
     ],

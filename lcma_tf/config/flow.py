@@ -13,6 +13,7 @@ from lcma_tf.config.checks import (
     require_bools,
     require_ints,
     require_seed,
+    set_level_ints,
     set_shape,
 )
 from lcma_tf.config.options import OptionConfig, option
@@ -34,6 +35,10 @@ class FlowConfig(OptionConfig):
         base_dim: width of the first level's conditioners; doubled at each level, and again in the
             channel couplings (Dinh et al. 2016).
         num_residual_blocks: of every conditioner.
+        level_widths: widths of the conditioners of each level, the data's first, in place of `base_dim`
+            doubled at each; the channel couplings have twice of theirs as ever. None = by `base_dim`.
+        level_blocks: residual blocks of the conditioners of each level, likewise; None =
+            `num_residual_blocks` in all.
         alpha: logit bound of the pixel transform, in (0, 0.5).
         pixel_transform: `two_sided`, `logit(alpha + (1 - 2 alpha) y / 256)`, or `one_sided`,
             `logit(alpha + (1 - alpha) y / 256)`, or another of `lcma_tf.choices.PIXEL_TRANSFORMS`.
@@ -74,6 +79,13 @@ class FlowConfig(OptionConfig):
     num_scales: int = option(2, "number of flow layers K, the last included; K - 1 splits")
     base_dim: int = option(64, "width of the first level's conditioners, doubled at each level")
     num_residual_blocks: int = option(8, "residual blocks of every conditioner")
+    level_widths: tuple[int, ...] | None = option(
+        None, "width of each level's conditioners, as 16,16,16; default: base_dim, doubled at each"
+    )
+    level_blocks: tuple[int, ...] | None = option(
+        None,
+        "residual blocks of each level's conditioners, as 2,2,8; default: all num_residual_blocks",
+    )
     alpha: float = option(0.05, "logit bound of the pixel transform")
     pixel_transform: str = option(
         "two_sided",
@@ -113,6 +125,8 @@ class FlowConfig(OptionConfig):
             rule = f"within image_shape={self.image_shape}"
             require(inside, "original_shape", rule, self.original_shape)
         require_ints(self, 1, "num_scales", "base_dim", "num_residual_blocks")
+        set_level_ints(self, "level_widths")
+        set_level_ints(self, "level_blocks")
         require_seed(self)
         self._check_choices()
         self._check_scales()
@@ -141,6 +155,16 @@ class FlowConfig(OptionConfig):
             "colours)",
             f"num_scales={self.num_scales} for image_shape={self.image_shape}",
         )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels inside the conditioners of each level; those of channel couplings have twice."""
+        return self.level_widths or tuple(self.base_dim * 2**i for i in range(self.num_scales))
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Residual blocks of the conditioners of each level."""
+        return self.level_blocks or (self.num_residual_blocks,) * self.num_scales
 
     @property
     def num_dimensions(self) -> int:

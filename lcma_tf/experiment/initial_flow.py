@@ -16,6 +16,8 @@ _SHARED = (
     "num_scales",
     "base_dim",
     "num_residual_blocks",
+    "level_widths",
+    "level_blocks",
     "alpha",
     "pixel_transform",
     "batch_norm_moments",

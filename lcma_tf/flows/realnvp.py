@@ -22,11 +22,12 @@ __all__ = ["RealNVPBuilder"]
 
 
 class Coupling(NamedTuple):
-    """A coupling and the batch norm after it: the names of both, what it keeps, how wide it is."""
+    """A coupling and the batch norm after it: the names of both, what it keeps, its network's size."""
 
     name: str
     mask: np.ndarray
     width: int
+    num_blocks: int
 
     @property
     def moments(self) -> str:
@@ -102,7 +103,7 @@ def _levels(
 ) -> Iterator[Level]:
     """From the data on, by what enters each level."""
     for index, shape in enumerate(shapes):
-        width, name = config.base_dim * 2**index, f"layer_{index + 1}"
+        width, blocks, name = config.widths[index], config.blocks[index], f"layer_{index + 1}"
         is_last = index == config.num_scales - 1
         first = masks.checkerboard(shape, keep_even=config.coupling_masks != "swapped")
         if config.coupling_masks == "aligned" and index < len(factorization.masks):
@@ -113,8 +114,14 @@ def _levels(
         channels = [masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else 3)]
         yield Level(
             shape,
-            [Coupling(f"{name}_checkerboard_{i}", m, width) for i, m in enumerate(checkerboards)],
-            [Coupling(f"{name}_channel_{i}", m, 2 * width) for i, m in enumerate(channels)],
+            [
+                Coupling(f"{name}_checkerboard_{i}", mask, width, blocks)
+                for i, mask in enumerate(checkerboards)
+            ],
+            [
+                Coupling(f"{name}_channel_{i}", mask, 2 * width, blocks)
+                for i, mask in enumerate(channels)
+            ],
         )
 
 
@@ -132,7 +139,7 @@ def _conditioner(
         in_channels=num_kept if by_channel else channels,
         out_channels=channels - num_kept if by_channel else channels,
         width=coupling.width,
-        num_residual_blocks=config.num_residual_blocks,
+        num_residual_blocks=coupling.num_blocks,
         pixel_mask=None if by_channel else pixel_mask,
         initial_scale=1.0 if by_channel else 0.0,
         magnitude_l2=config.weight_scale_l2,

@@ -117,7 +117,7 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
     lines = [
         f"Data: `{train.dataset}`, {counts} training, validation and test images of {shape}.",
         f"Flow: {flow.flow}, {flow.num_scales} scales, base_dim {flow.base_dim}, "
-        f"num_residual_blocks {flow.num_residual_blocks}, "
+        f"num_residual_blocks {flow.num_residual_blocks}, {_of_levels(flow)}"
         f"batch_norm_moments `{flow.batch_norm_moments}`, coupling_masks `{flow.coupling_masks}`, "
         f"exit_prior `{flow.exit_prior}`.",
         f"Training: batches of {train.batch_size}, Adam, learning rate {train.learning_rate:g}, "
@@ -132,6 +132,12 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         if coded:
             lines.append(f"For scale: {coded} bits/dim, first {run['codec_images']:,} test images.")
     return tuple(lines)
+
+
+def _of_levels(flow) -> str:
+    """What the levels have each for itself, where they do."""
+    named = {"level_widths": flow.level_widths, "level_blocks": flow.level_blocks}
+    return "".join(f"{name} {value}, " for name, value in named.items() if value is not None)
 
 
 def _versions() -> dict[str, str]:

@@ -32,7 +32,10 @@ IMAGES = random_images(5, SHAPE)
 # The rule that decides the masks, and what is asked for.
 OPTIONS = {
     "swapped, nothing exits": ("none", {"coupling_masks": "swapped"}),
-    "aligned, masks without structure": ("random", {"coupling_masks": "aligned"}),
+    "aligned, masks without structure, levels of their own size": (
+        "random",
+        {"coupling_masks": "aligned", "level_widths": (3, 2), "level_blocks": (1, 2)},
+    ),
     "conditional exits": ("lcma", {"coupling_masks": "swapped", "exit_prior": "conditional"}),
 }
 

@@ -143,10 +143,9 @@ def count_ops(concrete_function, op_type="Conv2D"):
 
 def num_convolutions(config):
     """Convolutions of one pass over all conditioners of a RealNVP."""
-    couplings = 6 * (config.num_scales - 1) + 4
-    first_and_last, blocks, skips = (
-        2,
-        2 * config.num_residual_blocks,
-        config.num_residual_blocks + 1,
+    couplings = [6] * (config.num_scales - 1) + [4]
+    first_and_last = 2
+    return sum(
+        number * (first_and_last + 2 * blocks + blocks + 1)
+        for number, blocks in zip(couplings, config.blocks, strict=True)
     )
-    return couplings * (first_and_last + blocks + skips)

@@ -83,8 +83,9 @@ def model_card(
         "validation": _bits(metrics, "validation"),
         "PNG on the same test images": _bits(metrics, "png"),
         "training": f"{metrics['steps']:,} steps, seed {metrics['seed']}" if metrics else "unknown",
-        "flow": f"{config.flow}, {config.num_scales} scales, {config.base_dim} filters, "
-        f"{config.num_residual_blocks} residual blocks",
+        "flow": f"{config.flow}, {config.num_scales} scales, "
+        f"{_each(config.level_widths, config.base_dim)} filters, "
+        f"{_each(config.level_blocks, config.num_residual_blocks)} residual blocks",
         "split rule": model.factorization.rule,
         "parameters": f"{model.num_parameters:,}",
         "pixels in training": "real-valued: scores are log-densities of x + u, no bounds of a code"
@@ -116,6 +117,10 @@ def model_card(
         ),
         command=command,
     )
+
+
+def _each(of_levels, default):
+    return "/".join(map(str, of_levels or [default]))
 
 
 def _bits(metrics, name):
