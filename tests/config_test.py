@@ -21,9 +21,13 @@ REFUSED_BY_FLOW = {
     "num_residual_blocks": [0, -1, *NOT_INTEGERS],
     "num_couplings": [0, -1, *NOT_INTEGERS],
     "num_steps_per_scale": [0, -1, *NOT_INTEGERS],
+    "level_widths": [16, "16,16", (), (16,), (16, 16, 16), (16, 0), (16.0, 16)],
+    "level_blocks": [1, "1,1", (), (1,), (1, 1, 1), (1, 0), (True, 1)],
     "alpha": [0.0, 0.5, -0.1, *NOT_NUMBERS],
     "pixel_transform": ["logit", "", None],
     "batch_norm_moments": ["none", "", None],
+    "coupling_masks": ["channel", "", None],
+    "exit_prior": ["normal", "", None],
     "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
     "mixed_precision": [1, "yes", None],
     "real_valued": [1, "yes", None],
@@ -110,7 +114,9 @@ def test_a_flow_has_fields_of_its_own(monkeypatch):
         "realnvp": {
             "num_couplings",
             "num_residual_blocks",
+            "level_blocks",
             "batch_norm_moments",
+            "coupling_masks",
             "weight_scale_l2",
         },
         "glow": {"num_steps_per_scale"},
@@ -120,6 +126,13 @@ def test_a_flow_has_fields_of_its_own(monkeypatch):
     monkeypatch.setitem(choices.FLOWS, "added", object)  # Who knows what it reads, or squeezes.
     config = FlowConfig(image_shape=(2, 2, 1), num_scales=2, flow="added")
     assert config.own_fields().keys() == fields["realnvp"] | fields["glow"]
+
+
+def test_each_level_may_have_a_size_of_its_own():
+    config = FlowConfig(num_scales=3, base_dim=8, num_residual_blocks=2)
+    assert (config.widths, config.blocks) == ((8, 16, 32), (2, 2, 2))
+    config = dataclasses.replace(config, level_widths=(5, 5, 7), level_blocks=[1, 1, 4])
+    assert (config.widths, config.blocks) == ((5, 5, 7), (1, 1, 4))
 
 
 def test_pretraining_is_as_long_as_training_unless_told():
@@ -154,6 +167,7 @@ def test_paths_are_made_absolute():
     [
         FlowConfig(),
         FlowConfig(image_shape=(8, 4, 1), alpha=0.01, pixel_transform="one_sided", seed=3),
+        FlowConfig(num_scales=3, level_widths=[16, 16, 32], level_blocks=(1, 2, 3)),
         TrainConfig(),
         TrainConfig(dataset="npz:a.npz", split_rule="random", flip=True, image_size=8),
     ],

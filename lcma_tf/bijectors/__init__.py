@@ -4,6 +4,7 @@ from lcma_tf.bijectors.act_norm import ActNorm
 from lcma_tf.bijectors.base import ForeignBijector, ImageBijector
 from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
 from lcma_tf.bijectors.chain import FlowLayer, ImageChain
+from lcma_tf.bijectors.conditional_exit import ConditionalExit
 from lcma_tf.bijectors.coupling import AffineCoupling
 from lcma_tf.bijectors.invertible_conv import InvertibleConv, InvertibleMatrix
 from lcma_tf.bijectors.pass_options import PassOptions
@@ -17,6 +18,7 @@ __all__ = [
     "ActNorm",
     "AffineCoupling",
     "ChannelRotation",
+    "ConditionalExit",
     "FlowLayer",
     "ForeignBijector",
     "ImageBijector",

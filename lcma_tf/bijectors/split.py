@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from lcma_tf.bijectors.base import tfb
-from lcma_tf.bijectors.checked_mask import checked_mask
+from lcma_tf.bijectors.halves import Halves
 from lcma_tf.bijectors.nested import NestedBijector
-from lcma_tf.factorization.order import exited_order, kept_order
 
 __all__ = ["LikelihoodContributionSplit"]
 
@@ -17,7 +15,8 @@ class LikelihoodContributionSplit(NestedBijector):
     """Sends half of an image's dimensions through `inner`; the other half exits unchanged.
 
     The half is chosen once, before training, by a split rule (Das et al. 2019, section 3); here it is
-    only a mask. What exits stays where it was, so latents keep the layout of the data.
+    only a mask. What exits stays where it was, so latents keep the layout of the data; what it is coded
+    by, given what stays, is a `ConditionalExit` before.
 
         forward    y[mask] = inner.forward(x[mask])      y[~mask] = x[~mask]
         inverse    x[mask] = inner.inverse(y[mask])      x[~mask] = y[~mask]
@@ -53,39 +52,13 @@ class LikelihoodContributionSplit(NestedBijector):
     """
 
     def __init__(self, mask: np.ndarray, inner: tfb.Bijector, name: str = "split"):
-        mask = checked_mask(mask)
-        height, width, channels = mask.shape
-        if height % 2 or width % 2 or 2 * np.count_nonzero(mask) != mask.size:
-            raise ValueError(
-                "`mask` must have even height and width and be half True; "
-                f"got shape {mask.shape} with {np.count_nonzero(mask)} of {mask.size} True."
-            )
-        super().__init__(inner, mask.shape, (height // 2, width // 2, 2 * channels), name=name)
-        self.mask = mask.copy()
-        self.mask.setflags(write=False)
-        order = np.concatenate([kept_order(mask), exited_order(mask)])
-        self._order = order.astype(np.int32)
-        self._place = np.argsort(order).astype(np.int32)  # The inverse permutation.
+        halves = Halves(mask)
+        super().__init__(inner, halves.mask.shape, halves.shape, name=name)
+        self.mask = halves.mask
+        self._halves = halves
 
     def _enter(self, images):
-        flat = tf.reshape(images, [-1, self.mask.size])
-        kept, exited = tf.split(_permute(flat, self._order, self._place), 2, axis=1)
-        height, width, channels = self.mask.shape
-        return tf.reshape(kept, [-1, height // 2, width // 2, 2 * channels]), exited
+        return self._halves.part(images)
 
     def _leave(self, inner, outside):
-        flat = tf.concat([tf.reshape(inner, [-1, self.mask.size // 2]), outside], axis=1)
-        return tf.reshape(_permute(flat, self._place, self._order), [-1, *self.mask.shape])
-
-
-def _permute(flat: tf.Tensor, order: np.ndarray, place: np.ndarray) -> tf.Tensor:
-    """`flat[:, order]`, where `place` is the inverse permutation.
-
-    The gradient of a gather is a scatter, slow and sparse; that of a permutation is a gather again.
-    """
-
-    @tf.custom_gradient
-    def permute(values):
-        return tf.gather(values, order, axis=1), lambda grad: _permute(grad, place, order)
-
-    return permute(flat)
+        return self._halves.join(inner, outside)

@@ -124,7 +124,8 @@ def flow_config(**of_images: Any) -> FlowConfig:
 
 def check_flow_flags() -> None:
     """Raises `ConfigError` at a flow flag that no images would suit, before there are any."""
-    FlowConfig(**{**_values(FlowConfig), "num_scales": min(FLAGS.num_scales, 1)})
+    side = 2 ** min(max(FLAGS.num_scales, 1), 64)  # Suits any number of scales that one could mean.
+    FlowConfig(image_shape=(side, side, 1), **_values(FlowConfig))
 
 
 def train_config() -> TrainConfig:
@@ -206,6 +207,18 @@ class _ConfigParser(flags.ArgumentParser):
         return argument
 
 
+class _IntsParser(flags.ArgumentParser):
+    """Whole numbers with commas between them."""
+
+    syntactic_help = "whole numbers, as 16,16,32"
+
+    def parse(self, argument: str) -> tuple[int, ...]:
+        parts = [part.strip() for part in argument.split(",")]
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            raise ValueError(f"must be whole numbers with commas between them; got {argument!r}")
+        return tuple(map(int, parts))
+
+
 def _define_config() -> None:
     text = f"settings that come with lcma_tf, in place of a --flagfile: {', '.join(config_names())}"
     flags.DEFINE(_ConfigParser(), "config", None, text, serializer=flags.ArgumentSerializer())
@@ -222,6 +235,8 @@ def _define(field: dataclasses.Field, option: Option) -> None:
     default: Any = field.default
     if option.choices is not None:
         flags.DEFINE_enum(name, default, option.choices, text)
+    elif "tuple" in kind:
+        flags.DEFINE(_IntsParser(), name, default, text, serializer=flags.ListSerializer(","))
     elif option.is_path:
         _define_path(name, default, text)
     elif "bool" in kind:

@@ -18,6 +18,7 @@ __all__ = [
     "require_ints",
     "require_positive",
     "require_seed",
+    "set_level_ints",
     "set_shape",
 ]
 
@@ -82,6 +83,21 @@ def set_shape(config: Any, name: str) -> None:
     fits = fits and all(_is_int(size) and size >= 1 for size in shape)
     require(fits, name, "(height, width, channels), all positive integers", shape)
     object.__setattr__(config, name, tuple(shape))
+
+
+def set_level_ints(config: Any, name: str) -> None:
+    """Checks a field that has an integer for each of `num_scales` levels, or is None.
+
+    A list, as JSON has it, becomes a tuple.
+    """
+    values, num_levels = getattr(config, name), config.num_scales
+    if values is None:
+        return
+    fits = isinstance(values, tuple | list) and len(values) == num_levels
+    fits = fits and all(_is_int(value) and value >= 1 for value in values)
+    rule = f"one integer >= 1 for each of the num_scales={num_levels} levels, or None"
+    require(fits, name, rule, values)
+    object.__setattr__(config, name, tuple(values))
 
 
 def _is_int(value: Any) -> bool:

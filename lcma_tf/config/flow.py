@@ -14,6 +14,7 @@ from lcma_tf.config.checks import (
     require_bools,
     require_ints,
     require_seed,
+    set_level_ints,
     set_shape,
 )
 from lcma_tf.config.options import OptionConfig, option
@@ -38,12 +39,22 @@ class FlowConfig(OptionConfig):
         num_residual_blocks: of every conditioner of `realnvp`; `glow` does not read it.
         num_steps_per_scale: steps of act norm, 1x1 convolution and coupling in each flow layer of
             `glow` (the depth K of Kingma & Dhariwal 2018, there 32); `realnvp` does not read it.
+        level_widths: widths of the conditioners of each level, the data's first, in place of `base_dim`
+            doubled at each; the channel couplings have twice of theirs as ever. None = by `base_dim`.
+        level_blocks: residual blocks of the conditioners of each level of `realnvp`; None =
+            `num_residual_blocks` in all.
         alpha: logit bound of the pixel transform, in (0, 0.5).
         pixel_transform: `two_sided`, `logit(alpha + (1 - 2 alpha) y / 256)`, or `one_sided`,
             `logit(alpha + (1 - alpha) y / 256)`, or another of `lcma_tf.choices.PIXEL_TRANSFORMS`.
         batch_norm_moments: moments of the in-flow batch norm over the `changed` half, or over `all`
             positions with zeros at the unchanged ones, as the RealNVP program does; `glow`, which has
             no batch norm, does not read it.
+        coupling_masks: what the checkerboard couplings of a RealNVP keep: a `checkerboard`, the first
+            one where i + j is even; `swapped`, the first one where it is odd; `aligned`: in a level from
+            which dimensions exit the first and the third change exactly these, the second what stays,
+            by the mask of the split, whatever rule made it (elsewhere a checkerboard).
+        exit_prior: what dimensions that exit are coded by: `standard`, N(0, 1), or `conditional`, a
+            normal whose mean and deviation one small convolution reads off what stays.
         weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
             checkerboard couplings' scales, added to nats per image; `glow` does not read it.
         mixed_precision: training computes convolutions and feature maps inside the conditioners in
@@ -102,6 +113,23 @@ class FlowConfig(OptionConfig):
         3,
         "realnvp: couplings of a level over pixels, and as many over channels; the last one more",
     )
+    level_widths: tuple[int, ...] | None = option(
+        None, "width of each level's conditioners, as 16,16,16; default: what base_dim says"
+    )
+    level_blocks: tuple[int, ...] | None = option(
+        None,
+        "realnvp: residual blocks of each level's conditioners, as 2,2,8; default: num_residual_blocks",
+    )
+    coupling_masks: str = option(
+        "checkerboard",
+        "realnvp: masks of its checkerboards: the paper's, of swapped parity, or the split's own",
+        ("checkerboard", "aligned", "swapped"),
+    )
+    exit_prior: str = option(
+        "standard",
+        "what exits is coded by N(0, 1), or by a normal that depends on what stays",
+        ("standard", "conditional"),
+    )
 
     def __post_init__(self):
         set_shape(self, "image_shape")
@@ -119,6 +147,8 @@ class FlowConfig(OptionConfig):
             "num_residual_blocks",
             "num_steps_per_scale",
         )
+        set_level_ints(self, "level_widths")
+        set_level_ints(self, "level_blocks")
         require_seed(self)
         self._check_choices()
         self._check_scales()
@@ -142,6 +172,16 @@ class FlowConfig(OptionConfig):
         )
         if self.flow in FLOW_KINDS:
             FLOW_KINDS[self.flow].check_scales(self.image_shape, self.num_scales)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels inside the conditioners of each level; those of channel couplings have twice."""
+        return self.level_widths or tuple(self.base_dim * 2**i for i in range(self.num_scales))
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Residual blocks of the conditioners of each level."""
+        return self.level_blocks or (self.num_residual_blocks,) * self.num_scales
 
     @property
     def num_dimensions(self) -> int:

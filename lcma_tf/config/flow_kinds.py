@@ -49,6 +49,14 @@ def _squeezed_to_the_last(image_shape: tuple[int, ...], num_scales: int) -> None
 
 
 REALNVP = FlowKind(
-    ("num_couplings", "num_residual_blocks", "batch_norm_moments", "weight_scale_l2"), _both_colours
+    (
+        "num_couplings",
+        "num_residual_blocks",
+        "level_blocks",
+        "batch_norm_moments",
+        "coupling_masks",
+        "weight_scale_l2",
+    ),
+    _both_colours,
 )
 GLOW = FlowKind(("num_steps_per_scale",), _squeezed_to_the_last)

@@ -18,9 +18,13 @@ _SHARED = (
     "num_residual_blocks",
     "num_couplings",
     "num_steps_per_scale",
+    "level_widths",
+    "level_blocks",
     "alpha",
     "pixel_transform",
     "batch_norm_moments",
+    "coupling_masks",
+    "exit_prior",
 )
 
 
@@ -35,6 +39,10 @@ def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -
         ConfigError: there is no flow, or one of another kind.
         ModelFileError: it is damaged.
     """
+    # Their networks have learned one split's masks, and this run's may be others, or not yet decided.
+    follows = splits and flow.coupling_masks == "aligned"
+    rule = "None where coupling_masks='aligned', whose networks belong to the masks of one split"
+    require(not follows, "initialize_from", rule, os.fspath(path))
     try:
         model = load(path)
     except FileNotFoundError as error:

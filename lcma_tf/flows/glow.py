@@ -21,10 +21,11 @@ __all__ = ["GlowBuilder"]
 
 
 class Step(NamedTuple):
-    """A step of flow over squeezed images of `shape`: what its three networks are called."""
+    """A step of flow over squeezed images of `shape`: names of its networks, their width."""
 
     name: str
     shape: Shape
+    width: int
 
     @property
     def norm(self) -> str:
@@ -45,7 +46,7 @@ class GlowBuilder(MultiScaleBuilder):
     A level squeezes, runs `num_steps_per_scale` steps (the paper's K) and puts the pixels back, so that
     the split behind it, by whatever rule, speaks of places and channels of the image; the paper's own
     split takes half of the squeezed channels. The last level is squeezed, too. All conditioners are
-    `base_dim` wide, as in the paper, whatever the level.
+    `base_dim` wide, as in the paper, whatever the level, unless `level_widths` says otherwise.
 
     Each step has three networks: `layer_1_step_0_norm`, `layer_1_step_0_mix` and
     `layer_1_step_0_coupling`.
@@ -56,13 +57,17 @@ class GlowBuilder(MultiScaleBuilder):
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
+        widths = config.level_widths or (config.base_dim,) * config.num_scales
         self._levels = [
-            [Step(f"layer_{level}_step_{i}", shape) for i in range(config.num_steps_per_scale)]
-            for level, shape in enumerate(map(squeezed_shape, self.shapes), start=1)
+            [
+                Step(f"layer_{level}_step_{i}", squeezed_shape(shape), width)
+                for i in range(config.num_steps_per_scale)
+            ]
+            for level, (shape, width) in enumerate(zip(self.shapes, widths, strict=True), start=1)
         ]
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
-        return dict(self._networks(dtype, rematerialize))
+        return {**dict(self._networks(dtype, rematerialize)), **self.exit_networks(dtype)}
 
     def level_bijectors(
         self, index: int, networks: Mapping[str, Any]
@@ -84,7 +89,7 @@ class GlowBuilder(MultiScaleBuilder):
                 GlowConditioner(
                     in_channels=channels // 2,
                     out_channels=channels // 2,
-                    width=config.base_dim,
+                    width=step.width,
                     seed=[config.seed, number + 1],
                     mixed_precision=config.mixed_precision,
                     rematerialize=rematerialize,

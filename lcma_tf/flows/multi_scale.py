@@ -1,6 +1,6 @@
 """What flows of several scales have in common: one recursion over levels, each a layer and a split.
 
-    level(l) = FlowLayer([rotation of the channels,] the level's own bijectors,
+    level(l) = FlowLayer([rotation of the channels,] the level's own bijectors, [conditional exit,]
                          LikelihoodContributionSplit(mask_l, inner=level(l + 1)))
 
 Without splits (rule `none`, the pretraining) all dimensions go on, squeezed. Source: Dinh et al. 2016,
@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from lcma_tf.bijectors import (
     ChannelRotation,
+    ConditionalExit,
     FlowLayer,
     ImageChain,
     LikelihoodContributionSplit,
@@ -23,6 +24,7 @@ from lcma_tf.bijectors import (
 )
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
+from lcma_tf.networks import ExitConditioner
 
 __all__ = ["MultiScaleBuilder", "Shape", "squeezed_shape"]
 
@@ -32,7 +34,8 @@ Shape = tuple[int, ...]
 class MultiScaleBuilder:
     """A `lcma_tf.flows.FlowBuilder` but for what a level consists of.
 
-    A subclass defines `make_networks`, and `level_bijectors` for the level of an index.
+    A subclass defines `make_networks`, which puts `exit_networks` last, and `level_bijectors` for the
+    level of an index.
 
     Args:
         config, factorization: of the flow.
@@ -45,6 +48,18 @@ class MultiScaleBuilder:
         self._config = config
         self._factorization = factorization
         self.shapes = factorization.level_shapes(config.num_scales)
+
+    def exit_networks(self, dtype: str) -> dict[str, ExitConditioner]:
+        """New networks by name, one for each level with conditional exits; none where exits are N(0, 1).
+
+        Args:
+            dtype: of their weights, `float32` or `float64`.
+        """
+        return {
+            _exit_name(index): ExitConditioner(2 * channels, name=_exit_name(index), dtype=dtype)
+            for index, (_, _, channels) in enumerate(self.shapes)
+            if self._has_conditional_exit(index)
+        }
 
     def make_bijector(self, networks: Mapping[str, Any]) -> FlowLayer:
         """The bijector around `networks`, of events `config.image_shape`."""
@@ -61,7 +76,11 @@ class MultiScaleBuilder:
         shape, name = self.shapes[index], f"layer_{index + 1}"
         rotation = self._factorization.rotation(index)
         rotations = [] if rotation is None else [ChannelRotation(rotation)]
-        layer = ImageChain([*rotations, *self.level_bijectors(index, networks)], shape)
+        exits = []
+        if self._has_conditional_exit(index):
+            mask, network = self._factorization.masks[index], networks[_exit_name(index)]
+            exits = [ConditionalExit(mask, network, name=_exit_name(index))]
+        layer = ImageChain([*rotations, *self.level_bijectors(index, networks), *exits], shape)
         if index == len(self.shapes) - 1:
             return FlowLayer(layer, None, shape, name=name)
         later = self._level(index + 1, networks)
@@ -70,6 +89,14 @@ class MultiScaleBuilder:
         else:
             rest = LikelihoodContributionSplit(self._factorization.masks[index], inner=later)
         return FlowLayer(layer, rest, shape, name=name)
+
+    def _has_conditional_exit(self, index: int) -> bool:
+        exits = index < len(self._factorization.masks)
+        return exits and self._config.exit_prior == "conditional"
+
+
+def _exit_name(index: int) -> str:
+    return f"layer_{index + 1}_exit"
 
 
 def squeezed_shape(shape: Shape) -> Shape:

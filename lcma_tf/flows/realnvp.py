@@ -1,7 +1,7 @@
 """RealNVP: in a level three checkerboard couplings, then three channel couplings, squeezed.
 
-The last level is four checkerboard couplings; `FlowConfig.num_couplings` has other numbers. What levels
-have to do with one another is in `multi_scale`. Source: Dinh et al. 2016, section 3.6; Das et al. 2019,
+The last level is four checkerboard couplings; `FlowConfig` has other numbers and masks. What levels have
+to do with one another is in `multi_scale`. Source: Dinh et al. 2016, section 3.6; Das et al. 2019,
 section 3.
 """
 
@@ -22,11 +22,12 @@ __all__ = ["RealNVPBuilder"]
 
 
 class Coupling(NamedTuple):
-    """A coupling and the batch norm after it: the names of both, what it keeps, how wide it is."""
+    """A coupling and the batch norm after it: the names of both, what it keeps, its network's size."""
 
     name: str
     mask: np.ndarray
     width: int
+    num_blocks: int
 
     @property
     def moments(self) -> str:
@@ -35,7 +36,10 @@ class Coupling(NamedTuple):
 
 
 class Level(NamedTuple):
-    """The couplings of a flow layer on images of `shape`; the last layer has none over channels."""
+    """The couplings of a flow layer on images of `shape`; the last layer has none over channels.
+
+    Those that are called checkerboards have other masks where the config says so.
+    """
 
     shape: Shape
     checkerboards: list[Coupling]
@@ -54,7 +58,7 @@ class RealNVPBuilder(MultiScaleBuilder):
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
-        self._levels = list(_levels(config, self.shapes))
+        self._levels = list(_levels(config, factorization, self.shapes))
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
         networks: dict[str, Any] = {}
@@ -66,7 +70,7 @@ class RealNVPBuilder(MultiScaleBuilder):
                 networks[coupling.moments] = MovingMoments(
                     coupling.mask.shape[-1], name=coupling.moments, dtype=dtype
                 )
-        return networks
+        return {**networks, **self.exit_networks(dtype)}
 
     def level_bijectors(self, index: int, networks: Mapping[str, Any]) -> list:
         shape, checkerboards, channels = self._levels[index]
@@ -94,21 +98,32 @@ class RealNVPBuilder(MultiScaleBuilder):
         return bijectors
 
 
-def _levels(config: FlowConfig, shapes: Sequence[Shape]) -> Iterator[Level]:
+def _levels(
+    config: FlowConfig, factorization: Factorization, shapes: Sequence[Shape]
+) -> Iterator[Level]:
     """From the data on, by what enters each level."""
     for index, shape in enumerate(shapes):
-        width, name = config.base_dim * 2**index, f"layer_{index + 1}"
+        width, blocks, name = config.widths[index], config.blocks[index], f"layer_{index + 1}"
         is_last = index == config.num_scales - 1
         number, squeezed = config.num_couplings, squeezed_shape(shape)
-        # Parities alternate; the first keeps i + j even.
-        checkerboards = [masks.checkerboard(shape, i % 2 == 0) for i in range(number + is_last)]
+        first = masks.checkerboard(shape, keep_even=config.coupling_masks != "swapped")
+        if config.coupling_masks == "aligned" and index < len(factorization.masks):
+            first = factorization.masks[index]
+        # What one keeps the next one changes.
+        checkerboards = [~first if i % 2 else first for i in range(number + is_last)]
         channels = [
             masks.channel_half(squeezed, i % 2 == 0) for i in range(0 if is_last else number)
         ]
         yield Level(
             shape,
-            [Coupling(f"{name}_checkerboard_{i}", m, width) for i, m in enumerate(checkerboards)],
-            [Coupling(f"{name}_channel_{i}", m, 2 * width) for i, m in enumerate(channels)],
+            [
+                Coupling(f"{name}_checkerboard_{i}", mask, width, blocks)
+                for i, mask in enumerate(checkerboards)
+            ],
+            [
+                Coupling(f"{name}_channel_{i}", mask, 2 * width, blocks)
+                for i, mask in enumerate(channels)
+            ],
         )
 
 
@@ -120,12 +135,14 @@ def _conditioner(
     channels = mask.shape[-1]
     by_channel = masks.selects_channels(mask)
     num_kept = int(np.count_nonzero(mask[0, 0]))
+    # One channel says all where it is the same in each.
+    pixel_mask = mask[..., :1] if (mask == mask[..., :1]).all() else mask
     return ResidualConditioner(
         in_channels=num_kept if by_channel else channels,
         out_channels=channels - num_kept if by_channel else channels,
         width=coupling.width,
-        num_residual_blocks=config.num_residual_blocks,
-        pixel_mask=None if by_channel else mask[..., :1],
+        num_residual_blocks=coupling.num_blocks,
+        pixel_mask=None if by_channel else pixel_mask,
         initial_scale=1.0 if by_channel else 0.0,
         magnitude_l2=config.weight_scale_l2,
         seed=[config.seed, index],

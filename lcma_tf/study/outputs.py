@@ -117,6 +117,7 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
     lines = [
         f"Data: `{train.dataset}`, {counts} training, validation and test images of {shape}.",
         f"Flow: {flow.flow}, {flow.num_scales} scales, base_dim {flow.base_dim}, "
+        f"{_of_levels(flow)}exit_prior `{flow.exit_prior}`, "
         + ", ".join(f"{name} {value}" for name, value in flow.own_fields().items())
         + ".",
         f"Training: batches of {train.batch_size}, Adam, learning rate {train.learning_rate:g}, "
@@ -131,6 +132,11 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         if coded:
             lines.append(f"For scale: {coded} bits/dim, first {run['codec_images']:,} test images.")
     return tuple(lines)
+
+
+def _of_levels(flow) -> str:
+    """The widths that levels have each for itself, where they do."""
+    return "" if flow.level_widths is None else f"level_widths {flow.level_widths}, "
 
 
 def _versions() -> dict[str, str]:

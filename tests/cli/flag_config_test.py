@@ -60,9 +60,12 @@ def test_without_flags_the_configs_are_their_defaults(values):
 def test_values_reach_the_config_with_their_type(values):
     argv = ["--num_scales=3", "--alpha=0.01", "--flip", "--data_dir=d", "--image_size=64"]
     argv += ["--resampler=program", "--pad_to=64"]
+    argv += ["--level_widths=16, 8,8", "--level_blocks=1,1,2"]
     values(["train", "--workdir=w", *argv, "--seed=5", "--pretrain_steps=7"])
     flow, train = flag_config.flow_config(image_shape=(64, 64, 1)), flag_config.train_config()
     assert (flow.image_shape, flow.num_scales, flow.alpha) == ((64, 64, 1), 3, 0.01)
+    assert (flow.level_widths, flow.level_blocks) == ((16, 8, 8), (1, 1, 2))
+    assert values["level_widths"].serialize() == "--level_widths=16,8,8"
     assert (train.flip, train.data_dir, train.image_size) == (True, os.path.abspath("d"), 64)
     assert (train.resampler, train.pad_to) == ("program", 64)
     assert (train.pretrain_steps, train.train_steps) == (7, lcma_tf.TrainConfig().train_steps)
@@ -98,8 +101,22 @@ def test_there_are_flag_files():
 def test_flow_flags_are_checked_without_images(values, num_scales):
     values(["train", "--workdir=w", f"--num_scales={num_scales}"])
     flag_config.check_flow_flags()
+    values["level_widths"].value = (2,) * num_scales
+    flag_config.check_flow_flags()
     values["base_dim"].value = 0
     with pytest.raises(lcma_tf.ConfigError, match="`base_dim` must be an integer >= 1; got 0"):
+        flag_config.check_flow_flags()
+
+
+@pytest.mark.parametrize("text", ["", "16,", "16 16", "-1,16", "1.5,2", "x"])
+def test_a_list_of_numbers_is_one(values, text):
+    with pytest.raises(flags.IllegalFlagValueError, match="whole numbers with commas between"):
+        values(["train", "--workdir=w", f"--level_widths={text}"])
+
+
+def test_sizes_are_as_many_as_levels_before_there_are_images(values):
+    values(["train", "--workdir=w", "--num_scales=3", "--level_widths=16,16"])
+    with pytest.raises(lcma_tf.ConfigError, match="`level_widths` must be one .*num_scales=3"):
         flag_config.check_flow_flags()
 
 

@@ -17,19 +17,26 @@ def num_parameters(in_channels, out_channels, width, blocks, mask_channels):
 
 
 def expected_parameters(config):
-    total, channels, width = 0, config.image_shape[-1], config.base_dim
-    blocks, number = config.num_residual_blocks, config.num_couplings
-    for _ in range(config.num_scales - 1):
-        total += number * num_parameters(channels, channels, width, blocks, 1)
-        total += number * num_parameters(2 * channels, 2 * channels, 2 * width, blocks, 0)
-        channels, width = 2 * channels, 2 * width
-    return total + (number + 1) * num_parameters(channels, channels, width, blocks, 1)
+    total, channels, couplings = 0, config.image_shape[-1], config.num_couplings
+    widths = config.level_widths or [config.base_dim * 2**i for i in range(config.num_scales)]
+    blocks = config.level_blocks or [config.num_residual_blocks] * config.num_scales
+    for width, blocks_here in zip(widths[:-1], blocks[:-1], strict=True):
+        total += couplings * num_parameters(channels, channels, width, blocks_here, 1)
+        total += couplings * num_parameters(2 * channels, 2 * channels, 2 * width, blocks_here, 0)
+        channels = 2 * channels
+    return total + (couplings + 1) * num_parameters(channels, channels, widths[-1], blocks[-1], 1)
 
 
 PAPER = {
     "cifar10": (FlowConfig(), 19_609_545),
     "imagenet32": (FlowConfig((32, 32, 3), "realnvp", 4, 32, 4), 46_220_359),
     "imagenet64": (FlowConfig((64, 64, 3), "realnvp", 5, 32, 2), 96_363_237),
+    "by level": (
+        tiny_config(
+            image_shape=(4, 8, 1), num_scales=3, level_widths=(5, 3, 2), level_blocks=(1, 3, 2)
+        ),
+        None,
+    ),
     "tiny": (tiny_config(image_shape=(4, 8, 1), num_scales=3), None),
 }
 

@@ -109,6 +109,7 @@ CASES = {
     "coupling_inner_channels": Case(
         lambda dtype: coupling(channels(1, 2, shape=WIDE), by_channel=True), False, WIDE, WIDE
     ),
+    "conditional_exit": Case(lambda dtype: bijectors.ConditionalExit(mask(), conditioner(4, 4))),
     "norm_even_changed": Case(lambda dtype: norm(EVEN, "changed", dtype)),
     "norm_even_all": Case(lambda dtype: norm(EVEN, "all", dtype)),
     "norm_half_changed": Case(lambda dtype: norm(HALF, "changed", dtype)),

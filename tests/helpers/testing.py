@@ -163,11 +163,10 @@ def count_ops(concrete_function, op_type="Conv2D"):
 
 def num_convolutions(config):
     """Convolutions of one pass over all conditioners of a RealNVP."""
-    number = config.num_couplings
-    couplings = 2 * number * (config.num_scales - 1) + number + 1
-    first_and_last, blocks, skips = (
-        2,
-        2 * config.num_residual_blocks,
-        config.num_residual_blocks + 1,
+    couplings = [2 * config.num_couplings] * (config.num_scales - 1)
+    couplings.append(config.num_couplings + 1)
+    first_and_last = 2
+    return sum(
+        number * (first_and_last + 2 * blocks + blocks + 1)
+        for number, blocks in zip(couplings, config.blocks, strict=True)
     )
-    return couplings * (first_and_last + blocks + skips)

@@ -83,7 +83,8 @@ def model_card(
         "validation": _bits(metrics, "validation"),
         "PNG on the same test images": _bits(metrics, "png"),
         "training": f"{metrics['steps']:,} steps, seed {metrics['seed']}" if metrics else "unknown",
-        "flow": f"{config.flow}, {config.num_scales} scales, {config.base_dim} filters, "
+        "flow": f"{config.flow}, {config.num_scales} scales, "
+        f"{_each(config.level_widths, config.base_dim)} filters, "
         + ", ".join(f"{name} {value}" for name, value in config.own_fields().items()),
         "split rule": model.factorization.rule,
         "parameters": f"{model.num_parameters:,}",
@@ -116,6 +117,10 @@ def model_card(
         ),
         command=command,
     )
+
+
+def _each(of_levels, default):
+    return "/".join(map(str, of_levels or [default]))
 
 
 def _bits(metrics, name):
