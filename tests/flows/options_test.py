@@ -43,7 +43,7 @@ OPTIONS = {
 @pytest.fixture(scope="module", params=OPTIONS.values(), ids=OPTIONS)
 def flow(request):
     rule, options = request.param
-    return tiny_flow(rule, "float64", **options)
+    return tiny_flow(rule, "float64", num_couplings=3, **options)
 
 
 def pixels(n):
@@ -100,7 +100,7 @@ def checkerboards(model):
 
 def test_swapped_checkerboards_keep_what_the_others_change():
     plain, swapped = (
-        checkerboards(tiny_flow(random_weights=None, coupling_masks=kind))
+        checkerboards(tiny_flow(random_weights=None, num_couplings=3, coupling_masks=kind))
         for kind in ("checkerboard", "swapped")
     )
     np.testing.assert_array_equal(plain[0], masks.checkerboard(SHAPE))
@@ -111,7 +111,7 @@ def test_swapped_checkerboards_keep_what_the_others_change():
 
 @pytest.mark.parametrize("rule", ["lcma", "random"])
 def test_aligned_couplings_change_what_exits_then_what_stays_then_what_exits(rule):
-    model = tiny_flow(rule, random_weights=None, coupling_masks="aligned")
+    model = tiny_flow(rule, random_weights=None, num_couplings=3, coupling_masks="aligned")
     (kept,) = model.factorization.masks
     for mask, expected in zip(checkerboards(model), (kept, ~kept, kept), strict=True):
         np.testing.assert_array_equal(mask, expected)
@@ -124,7 +124,7 @@ def test_aligned_couplings_change_what_exits_then_what_stays_then_what_exits(rul
 
 def test_aligned_with_the_static_rule_is_the_paper_s_flow():
     plain, aligned = (
-        tiny_flow("realnvp", random_weights=None, coupling_masks=kind)
+        tiny_flow("realnvp", random_weights=None, num_couplings=3, coupling_masks=kind)
         for kind in ("checkerboard", "aligned")
     )
     np.testing.assert_array_equal(checkerboards(aligned), checkerboards(plain))
