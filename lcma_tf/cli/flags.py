@@ -12,10 +12,11 @@ from typing import Any
 
 from absl import flags
 
+from lcma_tf.choices import RULES
 from lcma_tf.cli.named_configs import config_names, config_path
 from lcma_tf.config import MAX_SEED, FlowConfig, Option, TrainConfig, options, require
 from lcma_tf.files.paths import expanded
-from lcma_tf.study.config import StudyConfig, compared_rules
+from lcma_tf.study.config import StudyConfig
 
 __all__ = [
     "FLAGS",
@@ -59,7 +60,7 @@ def define_ablation_flags() -> None:
         FLAGS[name].help = f"not read: a study has --{many}"  # The flag files of runs have it.
     default = StudyConfig()
     rules, seeds = default.split_rules, map(str, default.seeds)
-    flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(compared_rules())}")
+    flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(RULES)}")
     flags.DEFINE_list("seeds", list(seeds), "each rule is run with each; at least two for a test")
     flags.DEFINE_bool(
         "equal_compute",
