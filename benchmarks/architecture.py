@@ -104,7 +104,7 @@ def conv_flops(config: BenchmarkConfig) -> int:
 
 
 def glow_width(config: BenchmarkConfig) -> int:
-    """Channels inside the networks of a Glow: 768 for the CIFAR-10 configuration (26 steps a level)."""
+    """Channels inside the networks of a Glow: 768 for the CIFAR-10 configuration (25 steps a level)."""
     return 12 * config.base_dim
 
 

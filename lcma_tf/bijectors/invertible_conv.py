@@ -66,6 +66,8 @@ class InvertibleConv(ImageBijector):
         ```
     """
 
+    acts_by_pixel = True  # What a probe of its log-det may rely on.
+
     def __init__(
         self,
         matrix: InvertibleMatrix,

@@ -48,6 +48,8 @@ class ChannelRotation(ImageBijector):
         ```
     """
 
+    acts_by_pixel = True  # What a probe of its log-det may rely on.
+
     def __init__(
         self,
         matrix: np.ndarray,

@@ -14,7 +14,7 @@ from lcma_tf.data import training_batches
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.noise import MOMENTS
 
-__all__ = ["batches_again", "noise_of", "recalibrate", "recalibrate_after_fit"]
+__all__ = ["batches_again", "moves_moments", "noise_of", "recalibrate", "recalibrate_after_fit"]
 
 _MAX_BATCHES = 100
 
@@ -51,6 +51,12 @@ def recalibrate(
 def noise_of(model: ImageDensity, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:
     """Dequantization noise `[num_rows, H, W, C]` of batch `index` under `seed`."""
     return model.passes.noise(MOMENTS, seed, index, rows=(num_rows,))
+
+
+def moves_moments(model: ImageDensity) -> bool:
+    """Whether a network of the flow has moving averages: one that has none says so."""
+    networks = getattr(model, "networks", ())
+    return any(getattr(network, "moves_moments", True) for network in networks)
 
 
 def recalibrate_after_fit(
@@ -125,7 +131,7 @@ def _whole_batches(batches: Iterable[Any], strategy: tf.distribute.Strategy) -> 
 def _average_moments(
     model: ImageDensity, batches: Iterable, seed: int, num_batches: int | None, verbose: bool
 ) -> None:
-    if not _moves_moments(model):
+    if not moves_moments(model):
         return
     bar = keras.utils.Progbar(num_batches, unit_name="batch", verbose=int(verbose))
     seen = 0
@@ -135,9 +141,3 @@ def _average_moments(
         bar.update(seen)
     if num_batches is None and seen:
         bar.update(seen, finalize=True)
-
-
-def _moves_moments(model: ImageDensity) -> bool:
-    """Whether a network of the flow has moving averages: one that has none says so."""
-    networks = getattr(model, "networks", ())
-    return any(getattr(network, "moves_moments", True) for network in networks)

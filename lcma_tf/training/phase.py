@@ -20,6 +20,7 @@ from lcma_tf.files.saving import NO_ROOM, refusals_named, written_whole
 from lcma_tf.model import FlowModel, load_weights, recalibrate
 from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.model.recalibration import moves_moments
 from lcma_tf.say import say
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.callbacks import (
@@ -81,7 +82,10 @@ class TrainingPhase:
 
         def finish():
             files.load_best(final)
-            say("measure the batch-norm statistics of the best epoch, where training had averages")
+            if moves_moments(final):
+                say(
+                    "measure the batch-norm statistics of the best epoch, where training had averages"
+                )
             recalibrate(final, data.train, config.batch_size, config.seed)
             with written_whole(files.result) as temporary:
                 final.save(temporary)

@@ -71,14 +71,15 @@ def measured_log_det(bijector: ImageBijector, y: tf.Tensor) -> tf.Tensor:
     itself: J = [[1, 0], [B, D]] with a diagonal D, in the order (kept, changed), or a permutation. So
     for any direction w the entries of `J^T w` at the changed positions are D w, and with w = +-1 the sum
     of `log |J^T w|` over them is `log |det J|`. One backward pass for each bijector, at the value where
-    the flow meets it, gives them all; their sum is the log-det of the flow. No log-det that a bijector
-    states is read, and nothing of how they are added up.
+    the flow meets it, gives them all; their sum is the log-det of the flow. A 1x1 convolution, which
+    says that it `acts_by_pixel`, is a block for each pixel: c backward passes give the c rows of all.
+    No log-det that a bijector states is read, and nothing of how they are added up.
 
     Sees: a term that is missing, wrong, of the wrong sign or counted twice, anywhere from the pixels to
     the latents; a conditioner that reads what its coupling changes (D is not diagonal); a kept
     position that is not kept (NaN). Does not see: what a batch does in training (moments of the batch);
-    a bijector that does not state its `changed_positions` (a foreign one), whose stated log-det is
-    taken; errors that other images or weights would show.
+    a bijector that states neither its `changed_positions` nor that (a foreign one), whose stated log-det
+    is taken; errors that other images or weights would show.
 
     Args:
         bijector: of any nesting.
@@ -97,9 +98,12 @@ def measured_log_det(bijector: ImageBijector, y: tf.Tensor) -> tf.Tensor:
 
 def _measured_part(part: ImageBijector, y: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """`inverse` of a bijector that is not made of others, and its log-det: `[N, h, w, c]`, `[N]`."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    by_pixel = getattr(part, "acts_by_pixel", False)
+    with tf.GradientTape(persistent=by_pixel, watch_accessed_variables=False) as tape:
         tape.watch(y)
         x, terms = part.inverse_and_terms(y)
+    if by_pixel:
+        return x, _log_det_of_blocks(tape, x, y)
     changed = part.changed_positions
     if changed is None:
         return x, tf.reduce_sum(terms, [1, 2, 3])
@@ -113,6 +117,19 @@ def _measured_part(part: ImageBijector, y: tf.Tensor, seed: int) -> tuple[tf.Ten
         is_kept = tf.reduce_all(tf.where(changed, True, x == y), [1, 2, 3], keepdims=True)
         log_det = tf.where(is_kept, log_det, math.nan)
     return x, tf.reduce_sum(log_det, [1, 2, 3])
+
+
+def _log_det_of_blocks(tape: tf.GradientTape, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """`log |det dx/dy|`, `[N]`, where each pixel depends on itself alone: the sum of its blocks'.
+
+    What leaks from one pixel to another adds to an entry of a block, and shows as a wrong sum.
+    """
+    channels = x.shape[-1]
+    rows = [
+        tape.gradient(x, y, output_gradients=tf.broadcast_to(row, tf.shape(x)))
+        for row in tf.unstack(tf.eye(channels, dtype=x.dtype))
+    ]
+    return tf.reduce_sum(tf.linalg.slogdet(tf.stack(rows, axis=-2))[1], [1, 2])
 
 
 class ProbeEachEpoch(keras.callbacks.Callback):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from bijector_cases import CASES, SHAPE, channels, conditioner, coupling, data, norm
 from lcma_tf import bijectors
 from lcma_tf.factorization import masks
+from lcma_tf.networks import LUMatrix
 from lcma_tf.training.history import STEP
 from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.probe import COLUMNS, ProbeEachEpoch, measured_log_det, probe
@@ -45,6 +46,12 @@ def without(position):
     keep = np.ones(SHAPE)
     keep[position] = 0
     return lambda value, terms: (value, terms * tf.constant(keep, terms.dtype))
+
+
+def moved_matrix():
+    weights = LUMatrix(SHAPE[-1])
+    weights.factors.assign_add(0.3 * tf.ones_like(weights.factors))
+    return weights
 
 
 def negated(value, terms):
@@ -95,6 +102,11 @@ FAULTS = {
         wrong(bijectors.ImageChain, lambda v, t: (v, t - math.log(1.5)))(
             [coupling(EVEN), norm(EVEN, "all", "float32")], SHAPE
         ),
+        False,
+        True,
+    ),
+    "1x1 convolution: terms lost": (
+        wrong(bijectors.InvertibleConv, lambda v, t: (v, 0 * t))(moved_matrix(), SHAPE),
         False,
         True,
     ),
