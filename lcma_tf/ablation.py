@@ -18,6 +18,7 @@ def main() -> None:
     from lcma_tf import data
     from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
     from lcma_tf.distribute.workers import Cluster
+    from lcma_tf.study.cells import Cells
     from lcma_tf.study.folder import StudyFolder
     from lcma_tf.study.run import Study
 
@@ -26,7 +27,8 @@ def main() -> None:
     options = RuntimeConfig(**flag_config.runtime_options())
     runtime = Runtime.open(options, config.batch_size)
     images = data.load(**config.data_options())
-    folder = StudyFolder(flag_config.FLAGS.workdir)
+    path = flag_config.FLAGS.cells
+    folder = StudyFolder(flag_config.FLAGS.workdir, None if path is None else Cells(path))
     Study(
         config=study,
         flow=flag_config.flow_config(**images.flow_options()),

@@ -62,6 +62,10 @@ class ImageBijector(tfb.Bijector):
         ```
     """
 
+    acts_by_pixel = (
+        False  # Whether all it does is one matrix, the same for the channels of each pixel.
+    )
+
     def __init__(
         self,
         data_shape: tuple[int, ...] | None = None,

@@ -48,7 +48,7 @@ class ChannelRotation(ImageBijector):
         ```
     """
 
-    acts_by_pixel = True  # What a probe of its log-det may rely on.
+    acts_by_pixel = True
 
     def __init__(
         self,

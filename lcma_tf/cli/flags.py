@@ -14,8 +14,8 @@ from absl import flags
 
 from lcma_tf.choices import RULES
 from lcma_tf.cli.named_configs import config_names, config_path
+from lcma_tf.cli.parsers import IntsParser, PathParser
 from lcma_tf.config import MAX_SEED, FlowConfig, Option, TrainConfig, options, require
-from lcma_tf.files.paths import expanded
 from lcma_tf.study.config import StudyConfig
 
 __all__ = [
@@ -62,6 +62,9 @@ def define_ablation_flags() -> None:
     rules, seeds = default.split_rules, map(str, default.seeds)
     flags.DEFINE_list("split_rules", list(rules), f"rules, of {', '.join(RULES)}")
     flags.DEFINE_list("seeds", list(seeds), "each rule is run with each; at least two for a test")
+    _define_path(
+        "cells", None, "file of results: the runs in it are not run again, new ones are added to it"
+    )
     flags.DEFINE_bool(
         "equal_compute",
         default.equal_compute,
@@ -179,18 +182,9 @@ def _define_seed(text: str, default: int | None = 0) -> None:
     flags.DEFINE_integer("seed", default, text, lower_bound=0, upper_bound=MAX_SEED)
 
 
-class _PathParser(flags.ArgumentParser):
-    """A path whose `~` is the home folder: a shell leaves that of `--workdir=~/runs` alone."""
-
-    syntactic_help = "a path"
-
-    def parse(self, argument: str) -> str:
-        return expanded(argument)
-
-
 def _define_path(name: str, default: str | None, text: str, **options: Any) -> None:
     flags.DEFINE(
-        _PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
+        PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
     )
 
 
@@ -206,18 +200,6 @@ class _ConfigParser(flags.ArgumentParser):
     def parse(self, argument: str) -> str:
         FLAGS(["config", f"--flagfile={config_path(argument)}"])
         return argument
-
-
-class _IntsParser(flags.ArgumentParser):
-    """Whole numbers with commas between them."""
-
-    syntactic_help = "whole numbers, as 16,16,32"
-
-    def parse(self, argument: str) -> tuple[int, ...]:
-        parts = [part.strip() for part in argument.split(",")]
-        if not all(part.isascii() and part.isdigit() for part in parts):
-            raise ValueError(f"must be whole numbers with commas between them; got {argument!r}")
-        return tuple(map(int, parts))
 
 
 def _define_config() -> None:
@@ -237,7 +219,7 @@ def _define(field: dataclasses.Field, option: Option) -> None:
     if option.choices is not None:
         flags.DEFINE_enum(name, default, option.choices, text)
     elif "tuple" in kind:
-        flags.DEFINE(_IntsParser(), name, default, text, serializer=flags.ListSerializer(","))
+        flags.DEFINE(IntsParser(), name, default, text, serializer=flags.ListSerializer(","))
     elif option.is_path:
         _define_path(name, default, text)
     elif "bool" in kind:

@@ -16,10 +16,11 @@ from lcma_tf.experiment import pictures
 from lcma_tf.experiment.going_on import differences_of
 from lcma_tf.experiment.workdir import Workdir, WorkdirError
 from lcma_tf.files.saving import write_json
-from lcma_tf.study.config import Arm, StudyConfig
+from lcma_tf.study.cells import Cell, Cells
+from lcma_tf.study.config import Arm, StudyConfig, run_configs
 from lcma_tf.training.history import STEP
 
-__all__ = ["StudyFolder", "is_finished", "validation_curve"]
+__all__ = ["StudyFolder", "is_finished"]
 
 # What a run of a study has for itself.
 _OF_A_RUN = {"flow": ("seed",), "train": ("seed", "split_rule", "factorization_path")}
@@ -33,14 +34,17 @@ class StudyFolder(Workdir):
 
     Args:
         path: the folder.
+        cells: results of runs that are taken as run, though their workdirs are not here; those of new
+            ones are added to it. None = there are none.
 
     Raises:
         WorkdirError: `path` is empty.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], cells: Cells | None = None):
         super().__init__(path)
         self.config = self.path / "study.json"
+        self.cells = cells
 
     _way_out = "Give the study's own values, or a new workdir."
 
@@ -109,14 +113,46 @@ class StudyFolder(Workdir):
 
     def results(self, study: StudyConfig, train: TrainConfig) -> dict[Arm, dict[int, Any]]:
         """The metrics of the finished runs: arm -> seed -> `metrics.json`; no arm is left out."""
-        return {
-            arm: {
-                seed: self.run(arm, seed).read_metrics()
-                for seed in study.seeds
-                if is_finished(self.run(arm, seed))
-            }
+        found = {
+            arm: {seed: self.metrics_of(arm, seed) for seed in study.seeds}
             for arm in study.arms(train)
         }
+        return {
+            arm: {seed: metrics for seed, metrics in by_seed.items() if metrics}
+            for arm, by_seed in found.items()
+        }
+
+    def metrics_of(self, arm: Arm, seed: int) -> dict[str, Any]:
+        """The `metrics.json` of a finished run, of here or of a cell; empty if there is none."""
+        workdir, cell = self.run(arm, seed), self._cell(arm, seed)
+        if is_finished(workdir):
+            return workdir.read_metrics()
+        return {} if cell is None else cell.metrics
+
+    def validation_curve(self, arm: Arm, seed: int) -> Mapping[str, np.ndarray]:
+        """`step` and `val_bits_per_dim` of a finished run's training, one entry an epoch."""
+        workdir, cell = self.run(arm, seed), self._cell(arm, seed)
+        if cell is not None and not is_finished(workdir):
+            return {name: np.array(column) for name, column in cell.curve.items()}
+        curves = workdir.curves("train")
+        return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
+
+    def keep_cell(self, arm: Arm, seed: int, cpu_seconds: float | None) -> None:
+        """Adds a run that has just been finished here to the cells, if there is a file of them.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
+        if self.cells is not None:
+            curve, metrics = self.validation_curve(arm, seed), self.metrics_of(arm, seed)
+            self.cells.add(Cell.of_run(*self._of_run(arm, seed), metrics, curve, cpu_seconds))
+
+    def _cell(self, arm: Arm, seed: int) -> Cell | None:
+        return None if self.cells is None else self.cells.find(*self._of_run(arm, seed))
+
+    def _of_run(self, arm: Arm, seed: int) -> tuple[FlowConfig, TrainConfig, Mapping[str, Any]]:
+        images = self.read_fingerprint() or {}
+        return *run_configs(arm, seed, *self.read_configs()), images
 
     def _read_json(self) -> dict[str, Any]:
         # Its readability was seen to by `check`.
@@ -127,12 +163,6 @@ def is_finished(workdir: Workdir) -> bool:
     """Whether nothing is left to do of the run, and its score is a number."""
     is_done = (workdir.path / pictures.LAST).exists()
     return is_done and math.isfinite(workdir.read_metrics().get("test_bits_per_dim", math.nan))
-
-
-def validation_curve(workdir: Workdir) -> Mapping[str, np.ndarray]:
-    """`step` and `val_bits_per_dim` of a run's training, one entry an epoch."""
-    curves = workdir.curves("train")
-    return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
 
 
 def _common(flow: FlowConfig, train: TrainConfig) -> tuple[FlowConfig, TrainConfig]:

@@ -18,7 +18,7 @@ from lcma_tf.files.saving import write_json, written_whole
 from lcma_tf.model import load
 from lcma_tf.plots.study import save_ablation, save_sample_grids
 from lcma_tf.study.config import Arm, StudyConfig
-from lcma_tf.study.folder import StudyFolder, validation_curve
+from lcma_tf.study.folder import StudyFolder, is_finished
 from lcma_tf.study.markdown import as_markdown
 from lcma_tf.study.report import StudyReport
 
@@ -64,7 +64,7 @@ def write_outputs(
     samples = {
         _title(arm, report, first): _samples(folder.run(arm, first), first)
         for arm, by_seed in results.items()
-        if first in by_seed
+        if first in by_seed and is_finished(folder.run(arm, first))
     }
     if samples:
         title = f"Samples of the runs with seed {first}, from the same latents"
@@ -79,7 +79,7 @@ def _draw(path: pathlib.Path, folder: StudyFolder, report: StudyReport) -> None:
         path,
         {labels[arm]: report.figures(arm) for arm in report.results},
         {
-            labels[arm]: [validation_curve(folder.run(arm, seed)) for seed in by_seed]
+            labels[arm]: [folder.validation_curve(arm, seed) for seed in by_seed]
             for arm, by_seed in report.results.items()
         },
         {labels[arm]: arm.rule for arm in report.results},

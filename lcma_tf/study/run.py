@@ -98,7 +98,7 @@ class Study:
 
     def _run_missing(self) -> None:
         runs = self._runs()
-        left = [run for run in runs if not is_finished(self.folder.run(*run))]
+        left = [run for run in runs if not self.folder.metrics_of(*run)]
         say(f"study: {len(runs)} runs, {len(runs) - len(left)} of them finished")
         clock, failures = _Clock(), {}
         for run in list(left):
@@ -112,11 +112,12 @@ class Study:
             left.remove(run)
             try:
                 with nothing_left_behind():
-                    self._run(arm, seed)
+                    cpu_seconds = self._run(arm, seed)
             except (NonFiniteError, FactorizationError) as error:
                 failures[f"seed_{seed}/{arm}"] = str(error)
                 say(f"study: this run ends without a result. {error}")
             else:
+                self.folder.keep_cell(arm, seed, None if is_begun else cpu_seconds)
                 if not is_begun:  # The steps before an interruption took time that is not known.
                     clock.add(steps_left - self._steps(left), time.monotonic() - started)
             if left:  # After the last run they are written below.
@@ -147,8 +148,12 @@ class Study:
         """The configs of the pretraining of a seed, which is the same whatever rule reads it."""
         return self._configs(Arm("none", self.train.train_steps), seed)
 
-    def _run(self, arm: Arm, seed: int) -> None:
-        """One ordinary run, given what the pretraining of its seed tells if its rule reads it."""
+    def _run(self, arm: Arm, seed: int) -> float:
+        """One ordinary run, given what the pretraining of its seed tells if its rule reads it.
+
+        Returns:
+            The seconds of all cores that it took, the pretraining not counted.
+        """
         of_run, fingerprint = self._configs(arm, seed), self.data.fingerprint
         workdir = self.folder.run(arm, seed)
         if not all(workdir.evidence(name).exists() for name in arm.pretrained_evidence):
@@ -158,9 +163,11 @@ class Study:
                 for name in arm.pretrained_evidence:  # A phase that is done.
                     layers = load_contributions(shared.evidence(name))
                     save_contributions(workdir.evidence(name), layers)
+        started = time.process_time()
         self._run_in(workdir, of_run)()
         if not is_finished(workdir):
             raise NonFiniteError("Its bits/dim on the test images are not finite.")
+        return time.process_time() - started
 
     def _pretrained(self, seed: int, arm: Arm) -> Workdir:
         """The pretraining of `seed`, with what `arm` reads of it."""

@@ -98,11 +98,10 @@ def measured_log_det(bijector: ImageBijector, y: tf.Tensor) -> tf.Tensor:
 
 def _measured_part(part: ImageBijector, y: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """`inverse` of a bijector that is not made of others, and its log-det: `[N, h, w, c]`, `[N]`."""
-    by_pixel = getattr(part, "acts_by_pixel", False)
-    with tf.GradientTape(persistent=by_pixel, watch_accessed_variables=False) as tape:
+    with tf.GradientTape(persistent=part.acts_by_pixel, watch_accessed_variables=False) as tape:
         tape.watch(y)
         x, terms = part.inverse_and_terms(y)
-    if by_pixel:
+    if part.acts_by_pixel:
         return x, _log_det_of_blocks(tape, x, y)
     changed = part.changed_positions
     if changed is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import gc
 import json
 import math
@@ -24,6 +25,7 @@ from lcma_tf.experiment.workdir import Workdir, WorkdirError
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.saving import write_json
 from lcma_tf.study import run as study_run
+from lcma_tf.study.cells import Cells, CellsError
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder
 from lcma_tf.study.leftovers import nothing_left_behind
@@ -221,9 +223,18 @@ def images():
 
 @pytest.fixture
 def run_study(runs, images, tmp_path):
-    def run(*arguments, flow=FLOW, train=TRAIN, runtime=None, command="", **values):
+    def run(
+        *arguments,
+        flow=FLOW,
+        train=TRAIN,
+        runtime=None,
+        command="",
+        cells=None,
+        at="study",
+        **values,
+    ):
         runs.done.clear()
-        folder = StudyFolder(tmp_path / "study")
+        folder = StudyFolder(tmp_path / at, cells)
         asked = StudyConfig(*arguments, **values)
         study_run.Study(
             config=asked,
@@ -270,6 +281,38 @@ def test_rules_seeds_and_equal_compute_can_be_added(run_study, report):
     assert longer == ["0/realnvp-15", "1/realnvp-15"]
     assert "Finished: 6 of 6 runs." in report() and "```bash\nfirst\nsecond\n```" in report()
     assert "At equal compute (15 steps in all" in report()
+
+
+def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
+    path = tmp_path / "cells.jsonl"
+    assert run_study(("realnvp",), (0, 1), cells=Cells(path)) == ["0/realnvp-9", "1/realnvp-9"]
+    with path.open("a") as file:  # As by a process that was killed.
+        file.write('{"flow": {"ima')
+    there = {"at": "elsewhere", "cells": Cells(path)}
+    assert run_study(("realnvp", "random"), (0, 1), **there) == ["0/random-9", "1/random-9"]
+    here, elsewhere = (tmp_path / name / "ablation.json" for name in ("study", "elsewhere"))
+    ours = json.loads(elsewhere.read_text())
+    assert ours["arms"][0] == json.loads(here.read_text())["arms"][0] and len(ours["runs"]) == 4
+    # What counts is what comes out: not where the images are, nor how often it is looked at.
+    moved = dataclasses.replace(TRAIN, dataset="npz:y", steps_per_epoch=3)
+    assert run_study(("random",), (1,), train=moved, at="third", cells=Cells(path)) == []
+    longer = dataclasses.replace(TRAIN, train_steps=10)
+    more = run_study(("random",), (1,), train=longer, at="fourth", cells=Cells(path))
+    assert more == ["1/random-10"]
+    lines = path.read_text().splitlines()
+    assert len(lines) == 5 and str(tmp_path) not in path.read_text()
+    cell = json.loads(lines[0])
+    assert cell["curve"] == {"step": [9.0], "val_bits_per_dim": [4.0]}
+    assert cell["processor"] and cell["cpu_seconds"] >= 0
+
+
+def test_a_damaged_file_of_cells_is_refused(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    path.write_text('{}\n{"flow": 3}\n')
+    with pytest.raises(CellsError, match="`cells` must be a file of results.* another line 1"):
+        Cells(path)
+    with pytest.raises(CellsError, match="`cells` must be a file of results"):
+        Cells(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +415,11 @@ def test_the_time_left_is_that_of_the_steps_left(run_study, capsys, monkeypatch)
     # Every look at the clock is ten minutes later, so a run takes 10 minutes: 9 steps without and 15
     # with the pretraining.
     times = iter(range(0, 10**6, 600))
-    monkeypatch.setattr(study_run, "time", types.SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(
+        study_run,
+        "time",
+        types.SimpleNamespace(monotonic=lambda: next(times), process_time=lambda: 0.0),
+    )
     run_study(("realnvp", "lcma", "lcma_reversed"), (0,))
     said = [line for line in capsys.readouterr().out.splitlines() if "study: run " in line]
     assert "the time left is known after one whole run" in said[0]

@@ -1,0 +1,169 @@
+"""The results of finished runs as one file, a line of JSON each: kept with a project, grown anywhere.
+
+A study whose folder is gone, or that goes on on another machine, is given the file, and takes what is in
+it as run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
+from lcma_tf.errors import UserError
+from lcma_tf.files.paths import expanded, kind_of_dataset
+from lcma_tf.files.saving import refusals_named
+
+__all__ = ["Cell", "Cells", "CellsError", "processor"]
+
+# How often a run is looked at and saved, and where its images are: not what comes out.
+_NOT_COMPARED = ("steps_per_epoch", "data_dir", "dataset", "skip_bad_images")
+
+
+class CellsError(UserError, ValueError):
+    """A file of results that cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What is kept of a finished run.
+
+    Args:
+        flow, train: its configs.
+        images: `ImageData.fingerprint` of its images.
+        metrics: its `metrics.json`.
+        curve: `step` and `val_bits_per_dim` of its training, an entry an epoch.
+        processor: what it ran on; the last one, if it was interrupted.
+        cpu_seconds: of all cores, a pretraining that it shares with others not counted; None if it was
+            interrupted.
+        finished: the day.
+    """
+
+    flow: dict[str, Any]
+    train: dict[str, Any]
+    images: dict[str, Any]
+    metrics: dict[str, Any]
+    curve: dict[str, list[float]]
+    processor: str
+    cpu_seconds: float | None = None
+    finished: str = dataclasses.field(default_factory=lambda: time.strftime("%Y-%m-%d"))
+
+    @classmethod
+    def of_run(
+        cls,
+        flow: FlowConfig,
+        train: TrainConfig,
+        images: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+        curve: Mapping[str, Any],
+        cpu_seconds: float | None,
+    ) -> Cell:
+        """The cell of a run that ended here and now; places on this machine's disk are left out."""
+        kind = kind_of_dataset(train.dataset)
+        return cls(
+            flow.to_dict(),
+            {**train.to_dict(), "dataset": kind, "data_dir": None},
+            dict(images),
+            {**metrics, "dataset": kind},
+            {name: [float(value) for value in column] for name, column in curve.items()},
+            processor(),
+            cpu_seconds,
+        )
+
+    def is_of(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> bool:
+        """Whether it is that of a run of these configs on these images."""
+        # Through the configs, so that a field that came later has its default.
+        ours = FlowConfig.from_dict(self.flow), TrainConfig.from_dict(self.train)
+        return self.images == dict(images) and _compared(*ours) == _compared(flow, train)
+
+
+class Cells:
+    """The cells in a file.
+
+    Args:
+        path: of the file; it need not be there yet. `~` is expanded.
+
+    Raises:
+        CellsError: a line of it is no cell, but for the last one of a process that was killed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(expanded(os.fspath(path)))
+        self._cells = self._read()
+
+    def find(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> Cell | None:
+        """The cell of a run; None if there is none. The newest, if there are several."""
+        found = [cell for cell in self._cells if cell.is_of(flow, train, images)]
+        return found[-1] if found else None
+
+    def add(self, cell: Cell) -> None:
+        """Appends `cell`, after those that other processes have added meanwhile.
+
+        Raises:
+            SaveError: the file cannot be written.
+        """
+        line = json.dumps(dataclasses.asdict(cell), sort_keys=True).encode()
+        with refusals_named(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a+b") as file:
+                with contextlib.suppress(OSError):  # A file system without locks.
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(0)
+                whole, _, torn = file.read().rpartition(b"\n")
+                if torn:  # By a process that was killed.
+                    file.truncate(len(whole) + bool(whole))
+                file.write(line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        self._cells.append(cell)
+
+    def _read(self) -> list[Cell]:
+        try:
+            lines = self.path.read_text().splitlines() if self.path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise CellsError(
+                f"`cells` must be a file of results; got {str(self.path)!r}: {error}."
+            ) from error
+        cells = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                cell = Cell(**json.loads(line))
+                cell.is_of(FlowConfig(), TrainConfig(), {})  # Its configs can be read.
+                float(cell.metrics["test_bits_per_dim"])
+                cells.append(cell)
+            except (ValueError, TypeError, KeyError, ConfigError) as error:
+                if number == len(lines):
+                    break
+                raise CellsError(
+                    "`cells` must be a file of results, a line of JSON for each; "
+                    f"got {str(self.path)!r} with another line {number}: {error}."
+                ) from error
+        return cells
+
+
+def processor() -> str:
+    """The processor that this runs on, with its widest vector units."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    pairs = (line.partition(":") for line in reversed(lines))  # The first core's come last.
+    found = {name.strip(): value.strip() for name, _, value in pairs}
+    flags = found.get("flags", "").split()
+    units = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "no AVX")
+    return f"{found.get('model name', platform.machine())}, {units}"
+
+
+def _compared(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
+    values = json.loads(json.dumps({"flow": flow.to_dict(), "train": train.to_dict()}))
+    for name in _NOT_COMPARED:
+        values["train"].pop(name, None)
+    return values
