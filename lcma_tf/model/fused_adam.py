@@ -51,17 +51,17 @@ class FusedAdam(keras.optimizers.Adam):
         step, index = self._non_finite.numpy() if self.built else (0, 0)
         return (int(step), self._trainable_variables[index]) if step else None
 
-    def apply(self, grads, trainable_variables=None):
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
         # Once for all variables of a type, not once for each. They belong to the graph that is traced
-        # now: not for Keras' or TensorFlow's trackers to see, nor to be there afterwards.
+        # now: not for Keras' or TensorFlow's trackers to see, nor to be there later. Not in `apply`,
+        # of which replicas run a part each by turns, and would take them from one another.
         step = tf.convert_to_tensor(self.iterations) + 1
-        variables = trainable_variables or self._trainable_variables
-        dtypes = {tf.as_dtype(variable.dtype) for variable in variables}
+        dtypes = {tf.as_dtype(variable.dtype) for _, variable in grads_and_vars}
         object.__setattr__(
             self, "_powers", {dtype: self._powers_of(step, dtype) for dtype in dtypes}
         )
         try:
-            super().apply(grads, trainable_variables)
+            super()._distributed_tf_update_step(distribution, grads_and_vars, learning_rate)
         finally:
             object.__delattr__(self, "_powers")
 
