@@ -50,6 +50,7 @@ REFUSED_BY_TRAIN = {
     "learning_rate_schedule": ["linear", None],
     "warmup_steps": [-1, *NOT_INTEGERS],
     "clip_norm": [0.0, -1.0, *NOT_NUMBERS],
+    "ema": [0.0, 1.0, -0.9, math.nan, "0.9", True],
     "steps_per_epoch": [0, -1, *NOT_INTEGERS],
     "seed": [-1, *NOT_INTEGERS],
 }

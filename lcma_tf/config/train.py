@@ -72,6 +72,9 @@ class TrainConfig(OptionConfig):
         learning_rate_schedule: `constant` (the paper's) or `cosine` (decays to zero).
         warmup_steps: linear warm-up before the schedule.
         clip_norm: global norm at which gradients of nats per image are clipped.
+        ema: momentum of the moving average of the weights, in (0, 1), 0.999 say: validation, the best
+            state and all that comes after it are of the averages, which reach back no further than a
+            tenth of the steps; None = of the weights themselves.
         flip: mirror training images at random.
         steps_per_epoch: steps between validations, checkpoints and lines of the history.
         seed: order of the data, noise, initial weights, the random rule.
@@ -132,6 +135,10 @@ class TrainConfig(OptionConfig):
     )
     warmup_steps: int = option(0, "linear warm-up before the schedule")
     clip_norm: float = option(100.0, "global norm at which gradients of nats per image are clipped")
+    ema: float | None = option(
+        None,
+        "momentum of the average of the weights that is scored, as 0.999; default: none is taken",
+    )
     flip: bool = option(False, "mirror training images at random")
     steps_per_epoch: int = option(1_000, "steps between validations and checkpoints")
     seed: int = option(0, "order of the data, noise, initial weights, the random rule")
@@ -151,6 +158,8 @@ class TrainConfig(OptionConfig):
         if share is not None:
             require(is_finite(share) and 0 < share <= 0.5, "validation_share", "in (0, 0.5]", share)
         require_positive(self, "learning_rate", "clip_norm")
+        if self.ema is not None:
+            require(is_finite(self.ema) and 0 < self.ema < 1, "ema", "in (0, 1)", self.ema)
         self._check_choices(
             but=("split_rule",) if isinstance(self.split_rule, _RuleThatWas) else ()
         )

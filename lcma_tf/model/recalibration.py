@@ -25,6 +25,7 @@ def recalibrate(
     batch_size: int = 64,
     seed: int = 0,
     max_batches: int = _MAX_BATCHES,
+    verbose: bool = True,
 ) -> None:
     """Sets the moving moments of all batch norms to equal-weight averages over training batches.
 
@@ -38,6 +39,7 @@ def recalibrate(
         batch_size: that of the training, since the moments are those of such batches.
         seed: order and noise.
         max_batches: batches to average over, at most one pass.
+        verbose: show a bar.
 
     Raises:
         DataError: images of another type or rank, or none.
@@ -45,7 +47,7 @@ def recalibrate(
     batch_size = max(min(batch_size, len(images)), 1)
     num_batches = min(max_batches, len(images) // batch_size)
     batches = training_batches(images, batch_size, seed).take(num_batches)
-    _average_moments(model, batches, seed, num_batches, verbose=True)
+    _average_moments(model, batches, seed, num_batches, verbose)
 
 
 def noise_of(model: ImageDensity, seed: Any, index: tf.Tensor, num_rows: Any = 1) -> tf.Tensor:

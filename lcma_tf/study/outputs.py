@@ -123,6 +123,7 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         f"Training: batches of {train.batch_size}, Adam, learning rate {train.learning_rate:g}, "
         f"schedule {train.learning_rate_schedule} over each run's own steps, warm-up "
         f"{train.warmup_steps} steps, "
+        f"{'' if train.ema is None else f'averaged weights of momentum {train.ema:g}, '}"
         f"{'mirrored at random' if train.flip else 'not mirrored'}; the state with the best "
         "validation bits/dim is scored, on the whole test split, with one noise draw an image.",
     ]

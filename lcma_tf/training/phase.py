@@ -22,6 +22,7 @@ from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.model.recalibration import moves_moments
 from lcma_tf.say import say
+from lcma_tf.training.averaged_weights import AveragedWeights
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.callbacks import (
     BestWeights,
@@ -41,8 +42,9 @@ class TrainingPhase:
     """Trains one flow for so many steps, or goes on with it, and leaves its best state, recalibrated.
 
     Best is the state with the lowest bits/dim on the validation images, which are scored in inference
-    mode after every `TrainConfig.steps_per_epoch` steps. Where the result is there already nothing is
-    trained; where there is a backup, training goes on from it.
+    mode after every `TrainConfig.steps_per_epoch` steps; with `TrainConfig.ema` the states are those of
+    the averaged weights, with batch-norm statistics of their own. Where the result is there already
+    nothing is trained; where there is a backup, training goes on from it.
 
     Args:
         flow, factorization: what is trained.
@@ -141,8 +143,11 @@ class TrainingPhase:
             keras.callbacks.TensorBoard(os.fspath(files.logs), write_graph=False),
             BestWeights(files.best, best_before),
             HistoryLogger(files.history),
-            resume,  # Last: what the others write for an epoch is there when it counts as done.
         ]
+        averaged = []
+        if config.ema is not None:
+            # The writers see what was validated, the backup what training goes on with.
+            averaged = [AveragedWeights(data.train, config.batch_size, config.seed)]
         validation, validation_steps = distribute_evaluation(
             runtime.strategy, data.validation, config.batch_size
         )
@@ -161,6 +166,9 @@ class TrainingPhase:
                     StopAtStep(self.num_steps),
                     # They read variables alone, which takes no other worker.
                     *(writers if is_chief else []),
+                    *averaged,
+                    # Last: what the others write for an epoch is there when it counts as done.
+                    *([resume] if is_chief else []),
                 ],
                 verbose="auto" if is_chief else 0,  # pyright: ignore[reportArgumentType]
                 recalibrate=False,  # The best state is, once, at the end.
@@ -195,4 +203,5 @@ def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Opti
         rate,  # pyright: ignore[reportArgumentType]
         epsilon=1e-8,
         global_clipnorm=config.clip_norm,
+        **({} if config.ema is None else {"use_ema": True, "ema_momentum": config.ema}),
     )

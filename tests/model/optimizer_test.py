@@ -45,6 +45,20 @@ def test_it_comes_back_from_its_config():
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_averages_reach_back_a_tenth_of_the_steps_at_most(dtype):
+    variable = keras.Variable(np.ones(3), dtype=dtype)
+    optimizer = FusedAdam(0.1, use_ema=True, ema_momentum=0.2)
+    average = 0.0
+    for step in range(6):
+        optimizer.apply_gradients([(tf.constant([1.0, -2.0, 3.0], dtype), variable)])
+        momentum = min(0.2, step / (step + 10))
+        average = momentum * average + (1 - momentum) * variable.numpy()
+        ((owner, found),) = optimizer.averages()
+        assert owner is variable and found.dtype == dtype
+        np.testing.assert_allclose(found, average, rtol=1e-6)
+
+
 def test_amsgrad_is_refused():
     with pytest.raises(ValueError, match="`amsgrad` must be False"):
         FusedAdam(amsgrad=True)
