@@ -50,7 +50,8 @@ def test_a_long_file_says_why():
 
 
 def test_only_flag_config_touches_flags():
-    assert not offences([file for file in PRODUCT if file != FLAGS], ("absl.flags",))
+    theirs = (FLAGS, "lcma_tf/cli/parsers.py")
+    assert not offences([file for file in PRODUCT if file not in theirs], ("absl.flags",))
 
 
 @pytest.mark.parametrize(
