@@ -67,7 +67,10 @@ class GlowBuilder(MultiScaleBuilder):
         ]
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
-        return {**dict(self._networks(dtype, rematerialize)), **self.exit_networks(dtype)}
+        return {
+            **dict(self._networks(dtype, rematerialize)),
+            **self.exit_networks(dtype, rematerialize),
+        }
 
     def level_bijectors(
         self, index: int, networks: Mapping[str, Any]

@@ -70,7 +70,7 @@ class RealNVPBuilder(MultiScaleBuilder):
                 networks[coupling.moments] = MovingMoments(
                     coupling.mask.shape[-1], name=coupling.moments, dtype=dtype
                 )
-        return {**networks, **self.exit_networks(dtype)}
+        return {**networks, **self.exit_networks(dtype, rematerialize)}
 
     def level_bijectors(self, index: int, networks: Mapping[str, Any]) -> list:
         shape, checkerboards, channels = self._levels[index]
