@@ -54,11 +54,21 @@ class RealNVPBuilder(MultiScaleBuilder):
 
     Args:
         config, factorization: of the flow.
+
+    Attributes:
+        masks: what the coupling keeps that a network belongs to, by its name; of the event `[h, w, c]`
+            of its level, squeezed or not.
     """
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
         self._levels = list(_levels(config, factorization, self.shapes))
+        self.masks = {
+            name: coupling.mask
+            for level in self._levels
+            for coupling in (*level.checkerboards, *level.channels)
+            for name in (coupling.name, coupling.moments)
+        }
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
         networks: dict[str, Any] = {}

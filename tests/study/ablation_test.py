@@ -283,6 +283,22 @@ def test_rules_seeds_and_equal_compute_can_be_added(run_study, report):
     assert "At equal compute (15 steps in all" in report()
 
 
+def test_with_a_warm_up_in_each_run_nothing_is_shared(run_study, report, tmp_path):
+    train = dataclasses.replace(TRAIN, factorize_at_step=4)
+    ran = run_study(("realnvp", "lcma"), (0,), train=train, equal_compute=True)
+    assert ran == ["0/realnvp-9", "0/lcma-9"]  # These are of equal compute.
+    folder = StudyFolder(tmp_path / "study")
+    assert not folder.pretraining(0).path.exists()
+    steps = {
+        arm.rule: folder.run(arm, 0).read_configs()[1].factorize_at_step
+        for arm in StudyConfig(("realnvp", "lcma")).arms(train)
+    }
+    assert steps == {"realnvp": None, "lcma": 4}
+    told = report()
+    assert "At equal compute (9 steps in all" in told and "comes on top" not in told
+    assert "decide after step 4 of their own steps" in told
+
+
 def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     path = tmp_path / "cells.jsonl"
     assert run_study(("realnvp",), (0, 1), cells=Cells(path)) == ["0/realnvp-9", "1/realnvp-9"]
