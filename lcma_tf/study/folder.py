@@ -138,12 +138,15 @@ class StudyFolder(Workdir):
         return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
 
     def keep_cell(self, arm: Arm, seed: int, cpu_seconds: float | None) -> None:
-        """Adds a run that has just been finished here to the cells, if there is a file of them.
+        """Adds a run that is finished here to the cells, if there is a file of them without it.
+
+        Args:
+            cpu_seconds: of the run; None = they are not known.
 
         Raises:
             SaveError: it cannot be written.
         """
-        if self.cells is not None:
+        if self.cells is not None and self._cell(arm, seed) is None:
             curve, metrics = self.validation_curve(arm, seed), self.metrics_of(arm, seed)
             self.cells.add(Cell.of_run(*self._of_run(arm, seed), metrics, curve, cpu_seconds))
 

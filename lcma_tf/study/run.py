@@ -99,6 +99,9 @@ class Study:
 
     def _run_missing(self) -> None:
         runs = self._runs()
+        for run in runs:
+            if is_finished(self.folder.run(*run)):  # Before there was a file of cells, may be.
+                self.folder.keep_cell(*run, None)
         left = [run for run in runs if not self.folder.metrics_of(*run)]
         say(f"study: {len(runs)} runs, {len(runs) - len(left)} of them finished")
         clock, failures = _Clock(), {}

@@ -309,14 +309,19 @@ def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     here, elsewhere = (tmp_path / name / "ablation.json" for name in ("study", "elsewhere"))
     ours = json.loads(elsewhere.read_text())
     assert ours["arms"][0] == json.loads(here.read_text())["arms"][0] and len(ours["runs"]) == 4
+    run_study(("realnvp", "random"), (0, 1), cells=Cells(path))
+    assert len(path.read_text().splitlines()) == 4  # Those of here are there already.
     # What counts is what comes out: not where the images are, nor how often it is looked at.
     moved = dataclasses.replace(TRAIN, dataset="npz:y", steps_per_epoch=3)
     assert run_study(("random",), (1,), train=moved, at="third", cells=Cells(path)) == []
     longer = dataclasses.replace(TRAIN, train_steps=10)
     more = run_study(("random",), (1,), train=longer, at="fourth", cells=Cells(path))
     assert more == ["1/random-10"]
+    # Runs of before there was a file are added to it, too.
+    run_study(("lcma",), (0,))
+    run_study(("lcma",), (0,), cells=Cells(path))
     lines = path.read_text().splitlines()
-    assert len(lines) == 5 and str(tmp_path) not in path.read_text()
+    assert len(lines) == 7 and str(tmp_path) not in path.read_text()
     cell = json.loads(lines[0])
     assert cell["curve"] == {"step": [9.0], "val_bits_per_dim": [4.0]}
     assert cell["processor"] and cell["cpu_seconds"] >= 0
