@@ -34,6 +34,7 @@ LONGEST = (
     "model/saving_test.py",
     "experiment/experiment_test.py",
     "serving/export_fuzz_test.py",
+    "experiment/one_run_test.py",
     "experiment/pixel_kinds_test.py",
     "model/fit_test.py",
     "faults/support_test.py",
