@@ -16,9 +16,11 @@ from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.going_on import in_the_way
 from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir
-from lcma_tf.training.backup import Resume, optimizer_step
-from lcma_tf.training.history import read_history
+from lcma_tf.training.backup import BackupError, Resume, optimizer_step
+from lcma_tf.training.history import read_history, write_history
 from lcma_tf.training.phase import TrainingPhase, make_optimizer
+from lcma_tf.training.phase_files import PhaseFiles
+from lcma_tf.training.whole_weights import save_weights
 from testing import tiny_flow
 
 SMALL = {
@@ -132,6 +134,24 @@ def test_a_history_without_its_backup_is_not_begun_anew(stopped, tmp_path):
     finally:
         aside.rename(backup)
         result.rename(stopped.broken.model)
+
+
+def test_a_second_part_killed_before_its_first_backup_begins_again(tmp_path):
+    files = PhaseFiles(tmp_path, tmp_path / "model.keras")
+    rows = [
+        {"epoch": epoch, "step": step, "factorized": factorized, "val_bits_per_dim": bits}
+        for epoch, (step, factorized, bits) in enumerate([(4, 0, 3.0), (6, 0, 2.0), (10, 1, 5.0)])
+    ]
+    assert files.forget_epochs_from(2, first_step=6, before=rows[:2]) is None  # As it begins.
+    assert [row["step"] for row in read_history(files.history)] == [4, 6]
+    write_history(files.history, rows, [*rows[0]])
+    assert files.forget_epochs_from(2, first_step=6, before=rows[:2]) is None
+    assert [row["step"] for row in read_history(files.history)] == [4, 6]
+    write_history(files.history, rows, [*rows[0]])
+    with pytest.raises(BackupError, match="weights of the best epoch"):
+        files.forget_epochs_from(3, first_step=6)
+    save_weights(tiny_flow(image_shape=SHAPE, num_scales=1), files.best)
+    assert files.forget_epochs_from(3, first_step=6) == 5.0  # Not that of another flow.
 
 
 def test_another_step_is_another_run(stopped):
