@@ -57,13 +57,15 @@ class GlowBuilder(MultiScaleBuilder):
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
-        widths = config.level_widths or (config.base_dim,) * config.num_scales
+        self.widths = config.level_widths or (config.base_dim,) * config.num_scales
         self._levels = [
             [
                 Step(f"layer_{level}_step_{i}", squeezed_shape(shape), width)
                 for i in range(config.num_steps_per_scale)
             ]
-            for level, (shape, width) in enumerate(zip(self.shapes, widths, strict=True), start=1)
+            for level, (shape, width) in enumerate(
+                zip(self.shapes, self.widths, strict=True), start=1
+            )
         ]
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:

@@ -42,12 +42,14 @@ class MultiScaleBuilder:
 
     Attributes:
         shapes: `(h, w, c)` of what enters each level, the data's first.
+        widths: of the conditioners of each level; a subclass may have others.
     """
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         self._config = config
         self._factorization = factorization
         self.shapes = factorization.level_shapes(config.num_scales)
+        self.widths = config.widths
 
     def exit_networks(
         self, dtype: str, rematerialize: bool = False
@@ -72,7 +74,7 @@ class MultiScaleBuilder:
         return ResidualConditioner(
             in_channels=channels,
             out_channels=channels,
-            width=config.widths[index],
+            width=self.widths[index],
             num_residual_blocks=config.blocks[index],
             initial_scale=0.0,  # It begins with the deviation 1.
             magnitude_l2=config.weight_scale_l2,
