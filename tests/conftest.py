@@ -92,6 +92,19 @@ def exported(tmp_path_factory):
     return commands.finished_export(tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def eager_and_deterministic():
+    """For runs of a few steps, compared to the bit: to trace a function takes longer than to run it."""
+    import tensorflow as tf
+    from tensorflow.python.framework import config as tf_config
+
+    tf.config.experimental.enable_op_determinism()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+    tf_config.disable_op_determinism()
+
+
 @pytest.fixture(scope="session")
 def imported():
     """Sets aside what was imported: half a million objects that no collection needs to look at.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -92,10 +93,8 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
     if workdir.contributions.exists():
         layers = load_contributions(workdir.contributions)
         for scale in range(len(masks)):
-            layer = layers[scale]
-            for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
-                layer = gather_kept(layer, mask)
-            contributions[scale] = layer
+            # Into the coordinates of what is still in the flow.
+            contributions[scale] = functools.reduce(gather_kept, masks[:scale], layers[scale])
     exits, rule = factorization.exit_scale(), factorization.rule
     drawn = contributions, masks, exits, rule, factorization.rotation(0)
     _save(plots.save_factorization, workdir, "factorization.png", *drawn)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.networks.inference_only import InferenceOnly
 from lcma_tf.networks.rematerialization import rematerialized
 
 __all__ = ["FrozenGlowConditioner", "GlowConditioner"]
@@ -149,10 +150,8 @@ class GlowConditioner(keras.layers.Layer):
         }
 
 
-class FrozenGlowConditioner(tf.Module):
+class FrozenGlowConditioner(InferenceOnly):
     """The function of a `GlowConditioner` in inference mode, with the weights it has now.
-
-    Call arguments and output: as `GlowConditioner`; `training=True` is refused.
 
     Args:
         conditioner: read once: later changes of its weights do not show.
@@ -166,9 +165,7 @@ class FrozenGlowConditioner(tf.Module):
         self._inside = inside
         self._folded = [tf.Variable(tf.cast(w, inside), trainable=False) for w in weights]
 
-    def __call__(self, kept, training=False, momentum=0.9, weight=None):
-        if training:
-            raise ValueError(f"{self.name}: a frozen conditioner has no training mode.")
+    def _shift_and_log_scale(self, kept):
         output = _output(tf.cast(kept, self._inside), *self._folded)
         return _shift_and_log_scale(tf.cast(output, kept.dtype))
 

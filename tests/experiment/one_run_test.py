@@ -4,9 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
-from tensorflow.python.framework import config as tf_config
 
 import commands
 import lcma_tf
@@ -23,6 +21,8 @@ from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.whole_weights import save_weights
 from testing import tiny_flow
 
+pytestmark = pytest.mark.usefixtures("eager_and_deterministic")
+
 SMALL = {
     **commands.TINY,
     "base_dim": 1,
@@ -32,16 +32,6 @@ SMALL = {
     "learning_rate": 0.01,
     "ema": 0.9,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deterministic_ops():
-    """And in eager mode: to trace a function takes longer than to run it for so few steps."""
-    tf.config.experimental.enable_op_determinism()
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-    tf_config.disable_op_determinism()
 
 
 class Stopped:
