@@ -18,6 +18,7 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
+from lcma_tf.experiment.calibrated import calibrate_run
 from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.decision import Decision
 from lcma_tf.experiment.initial_flow import initial_flow
@@ -199,6 +200,7 @@ class Run:
             metrics = measure(flow, config, self.data, workdir)
             metrics["num_parameters"] = model.num_parameters
             write_json(workdir.metrics, metrics)
+        calibrate_run(model, self.data.validation, workdir)
         if not last.exists():
             say("draw")
             pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lcma_tf import cli
-from lcma_tf.cli import flags as flag_config
+from lcma_tf.cli import run_flags as flag_config
 from lcma_tf.typed import typed_command
 
 __all__ = ["command"]

@@ -1,0 +1,128 @@
+"""A flow with a calibration: every score of an image, and where in it is what is strange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from lcma_tf.model import FlowModel
+from lcma_tf.model.density import ImageDensity
+from lcma_tf.scores.calibration import Calibration, check_rate
+from lcma_tf.scores.measures import Measures
+from lcma_tf.scores.table import Known, scores_of
+from lcma_tf.traced import traced
+
+__all__ = ["ScoredFlow", "ScoringGraph"]
+
+
+class ScoringGraph:
+    """The scores of images as graphs build them: the same in Python and in an export.
+
+    Args:
+        flow: scores with its inference statistics; that of the calibration, or frozen from it.
+        factorization, calibration: its own.
+    """
+
+    def __init__(self, flow: ImageDensity, factorization, calibration: Calibration):
+        self._measures = Measures(flow, factorization, calibration.seed)
+        self._calibration = calibration
+
+    def scores(
+        self, images: tf.Tensor, false_alarm_rate: tf.Tensor | float
+    ) -> dict[str, tf.Tensor]:
+        """Every score `[N]` of uint8 `images` `[N, H, W, C]`; the rate is a number or `[N]`."""
+        return scores_of(self._known(self._measures.of(images), false_alarm_rate))
+
+    def scores_and_map(
+        self, images: tf.Tensor, false_alarm_rate: tf.Tensor | float
+    ) -> dict[str, tf.Tensor]:
+        """The same with `heat_map`, float32 `[N, H, W]`, in one pass."""
+        measures, nats = self._measures.with_map(images)
+        found = scores_of(self._known(measures, false_alarm_rate))
+        return {**found, "heat_map": self._calibration.mean_map - nats}
+
+    def _known(self, measures: Mapping[str, tf.Tensor], false_alarm_rate) -> Known:
+        return Known(
+            measures, self._calibration, tf.convert_to_tensor(false_alarm_rate, tf.float32)
+        )
+
+
+class ScoredFlow:
+    """A flow that knows what normal images score: `scores` and `heat_map` of others.
+
+    A snapshot of the weights; compiled once for any batch size. Scores are functions of the pixels
+    alone, to the tolerance of `FlowModel.log_prob`, whose value under `calibration.seed` is `log_prob`.
+
+    Args:
+        model: the flow that was calibrated.
+        calibration: made of it by `lcma_tf.calibrate`, or loaded by `lcma_tf.Calibration.load`.
+        batch_invariant: one image at a time: see `FlowModel.frozen`.
+
+    Raises:
+        CalibrationError: the calibration is that of another flow or of other weights.
+
+    Example:
+        ```python
+        import numpy as np
+
+        import lcma_tf
+
+        images = np.random.default_rng(0).integers(0, 256, (128, 8, 8, 1), dtype=np.uint8)
+        flow = lcma_tf.FlowModel(
+            lcma_tf.FlowConfig(
+                image_shape=(8, 8, 1), num_scales=1, base_dim=4, num_residual_blocks=1
+            )
+        )
+        scored = lcma_tf.ScoredFlow(flow, lcma_tf.calibrate(flow, images, verbose=False))
+        black = np.zeros((1, 8, 8, 1), np.uint8)
+        assert scored.scores(black)["is_anomaly"].numpy().tolist() == [True]
+        assert scored.heat_map(black).shape == (1, 8, 8)
+        ```
+    """
+
+    def __init__(self, model: FlowModel, calibration: Calibration, batch_invariant: bool = False):
+        calibration.check_fits(model)
+        self.calibration = calibration
+        self._flow = model.frozen(batch_invariant=batch_invariant)
+        graph = ScoringGraph(self._flow, model.factorization, calibration)
+        signature = [
+            tf.TensorSpec([None, *model.config.image_shape], tf.uint8),
+            tf.TensorSpec([], tf.float32),
+        ]
+        self._scores = traced(graph.scores, input_signature=signature)
+        self._scores_and_map = traced(graph.scores_and_map, input_signature=signature)
+
+    def scores(
+        self, images, false_alarm_rate: float | None = None, heat_map: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """Every score of uint8 `images` `[N, H, W, C]` by name: float32 `[N]`, `is_anomaly` bool `[N]`.
+
+        What each is, is said in `lcma_tf.choices.SCORES` and docs/scores.md.
+
+        Args:
+            images: of the flow's shape.
+            false_alarm_rate: another one than the calibration's, in (0, 0.5).
+            heat_map: with `heat_map`, float32 `[N, H, W]`, nats.
+
+        Raises:
+            CalibrationError: a rate outside (0, 0.5).
+            ValueError: images of another type or shape.
+        """
+        rate = self.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
+        check_rate(rate)
+        images = self._flow.checked_images(images)
+        ask = self._scores_and_map if heat_map else self._scores
+        if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
+            one = np.zeros([1, *images.shape[1:]], np.uint8)
+            return {name: column[:0] for name, column in ask(one, rate).items()}
+        return ask(images, rate)
+
+    def heat_map(self, images) -> tf.Tensor:
+        """How many nats each pixel is less likely than it is on average there: float32 `[N, H, W]`.
+
+        The nats that a pixel adds to `log_prob`, against their mean over the calibration's images; above
+        0 where an image is stranger than usual. Arguments and errors as `scores`.
+        """
+        return self.scores(images, heat_map=True)["heat_map"]
