@@ -32,18 +32,29 @@ def padded(data: Images, pad_to: int) -> Images:
         )
     if (height, width) == (pad_to, pad_to):
         return data
-    top, left = (pad_to - height) // 2, (pad_to - width) // 2
-    frame = ((0, 0), (top, pad_to - height - top), (left, pad_to - width - left), (0, 0))
     note = (
         f"Zero-padded from {height}x{width} to {pad_to}x{pad_to} pixels. bits/dim: nats of the whole "
         f"padded image over the {height}x{width}x{data.image_shape[2]} original dimensions."
     )
     return dataclasses.replace(
         data,
-        **{name: np.pad(getattr(data, name), frame) for name in data.ARRAYS},
+        **{name: in_a_frame(getattr(data, name), (pad_to, pad_to)) for name in data.ARRAYS},
         description=f"{data.description} {note}".strip(),
         original_shape=data.original_shape,
     )
+
+
+def in_a_frame(images: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Pictures `[..., h, w, C]` in the middle of zeros, `[..., H, W, C]`; `size` begins with H, W.
+
+    An odd rest goes to the bottom and to the right; where there is none nothing is copied.
+    """
+    height, width, _ = images.shape[-3:]
+    if (height, width) == tuple(size[:2]):
+        return images
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    frame = ((top, size[0] - height - top), (left, size[1] - width - left), (0, 0))
+    return np.pad(images, [(0, 0)] * (images.ndim - 3) + list(frame))
 
 
 def without_padding(images: Any, original_shape: Sequence[int]) -> Any:

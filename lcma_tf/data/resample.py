@@ -28,8 +28,9 @@ def program(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def antialias(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 `[H, W, 3]` to uint8 `[size, size, 3]`."""
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    """uint8 `[H, W, C]` to uint8 `[size, size, C]`, `C` 1 or 3."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return np.atleast_3d(np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)))
 
 
 def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from lcma_tf.data.image_data import SPLITS, ImageData
+from lcma_tf.data.resample import antialias
 
 
 def center_square(picture: Image.Image, size: int) -> Image.Image:
@@ -31,6 +32,13 @@ def center_square_pixels(image: np.ndarray, size: int) -> np.ndarray:
     picture = Image.fromarray(image[..., 0] if grey else image)
     pixels = np.asarray(center_square(picture, size))
     return pixels[..., None] if grey else pixels
+
+
+def center_square_antialiased(image: np.ndarray, size: int) -> np.ndarray:
+    """The same square brought to `size` by `lcma_tf.data.resample.antialias`, whichever way."""
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return antialias(image[top : top + side, left : left + side], size)
 
 
 def resized(data: ImageData, image_size: int | None) -> ImageData:

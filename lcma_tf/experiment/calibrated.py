@@ -43,15 +43,15 @@ def calibration_of(model: FlowModel, workdir: Workdir) -> Calibration:
     return calibration
 
 
-def scored_flow(workdir: Workdir) -> ScoredFlow:
-    """The flow of a finished run with its calibration.
+def scored_flow(workdir: Workdir, batch_invariant: bool = False) -> ScoredFlow:
+    """The flow of a finished run with its calibration; `batch_invariant` as `ScoredFlow` has it.
 
     Raises:
         CalibrationError: it has none, or it is damaged or that of another flow.
         FileNotFoundError, ModelFileError: there is no flow, or it is damaged.
     """
     model = load(workdir.path)
-    return ScoredFlow(model, calibration_of(model, workdir))
+    return ScoredFlow(model, calibration_of(model, workdir), batch_invariant)
 
 
 def _is_current(model: FlowModel, workdir: Workdir) -> bool:

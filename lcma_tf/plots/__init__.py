@@ -10,12 +10,15 @@ from lcma_tf.plots.images import (
     save_samples,
     save_temperatures,
 )
+from lcma_tf.plots.ranked import RankedImages, save_ranked_images
 
 __all__ = [
+    "RankedImages",
     "require_matplotlib",
     "save_factorization",
     "save_image_grid",
     "save_interpolation",
+    "save_ranked_images",
     "save_reconstruction",
     "save_samples",
     "save_temperatures",

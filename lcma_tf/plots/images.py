@@ -13,6 +13,7 @@ import numpy as np
 from lcma_tf.plots.figure import Path, new_figure, save_figure
 
 __all__ = [
+    "as_images",
     "save_image_grid",
     "save_interpolation",
     "save_reconstruction",
@@ -27,7 +28,7 @@ def save_samples(
     path: Path, samples: np.ndarray, data: np.ndarray, temperature: float | None = None
 ) -> None:
     """Draws samples of the model beside real images, as two grids."""
-    samples, data = _as_images("samples", samples), _as_images("data", data)
+    samples, data = as_images("samples", samples), as_images("data", data)
     title = "Samples of the model" + ("" if temperature is None else f" (T = {temperature:g})")
     figure = new_figure(10.0, 5.3)
     panels = figure.subplots(1, 2)
@@ -44,7 +45,7 @@ def save_image_grid(path: Path, images: np.ndarray, columns: int) -> None:
     """Writes images in rows of `columns`, two pixels apart, without axes; small ones enlarged."""
     from PIL import Image
 
-    images = _as_images("images", images)
+    images = as_images("images", images)
     if columns < 1:
         raise ValueError(f"`columns` must be at least 1, got columns={columns}.")
     Image.fromarray(_grid(images, columns)).save(path, format="PNG")
@@ -56,8 +57,7 @@ def save_temperatures(path: Path, samples_by_temperature: Mapping[float, np.ndar
         raise ValueError("`samples_by_temperature` must hold at least one temperature.")
     temperatures = sorted(samples_by_temperature)
     rows = [
-        _as_images(f"samples_by_temperature[{t:g}]", samples_by_temperature[t])
-        for t in temperatures
+        as_images(f"samples_by_temperature[{t:g}]", samples_by_temperature[t]) for t in temperatures
     ]
     shapes = {row.shape for row in rows}
     if len(shapes) > 1:
@@ -83,7 +83,7 @@ def save_interpolation(path: Path, paths: np.ndarray) -> None:
             f"got shape {paths.shape}."
         )
     rows, steps = paths.shape[:2]
-    _as_images("paths", paths.reshape((-1, *paths.shape[2:])))
+    as_images("paths", paths.reshape((-1, *paths.shape[2:])))
     columns = ["real"] + [f"{k / (steps - 1):.2f}" for k in range(1, steps - 1)] + ["real"]
     title = "Interpolation between two real images: share of the way in latent space"
     _save_rows(path, paths, [""] * rows, title, columns)
@@ -91,8 +91,8 @@ def save_interpolation(path: Path, paths: np.ndarray) -> None:
 
 def save_reconstruction(path: Path, originals: np.ndarray, reconstructions: np.ndarray) -> None:
     """Draws originals, decode(encode(originals)), and their absolute difference, stretched."""
-    originals = _as_images("originals", originals)
-    reconstructions = _as_images("reconstructions", reconstructions)
+    originals = as_images("originals", originals)
+    reconstructions = as_images("reconstructions", reconstructions)
     if originals.shape != reconstructions.shape:
         raise ValueError(
             "`reconstructions` must have the shape of `originals`, "
@@ -110,7 +110,7 @@ def save_reconstruction(path: Path, originals: np.ndarray, reconstructions: np.n
     _save_rows(path, rows, labels, title)
 
 
-def _as_images(name: str, images: np.ndarray) -> np.ndarray:
+def as_images(name: str, images: np.ndarray) -> np.ndarray:
     """Checks one batch of images under the name of the argument that brought it."""
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:

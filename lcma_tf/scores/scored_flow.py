@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.config import FlowConfig
 from lcma_tf.model import FlowModel
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.scores.calibration import Calibration, check_rate
@@ -84,7 +85,7 @@ class ScoredFlow:
 
     def __init__(self, model: FlowModel, calibration: Calibration, batch_invariant: bool = False):
         calibration.check_fits(model)
-        self.calibration = calibration
+        self.calibration, self.batch_invariant = calibration, batch_invariant
         self._flow = model.frozen(batch_invariant=batch_invariant)
         graph = ScoringGraph(self._flow, model.factorization, calibration)
         signature = [
@@ -93,6 +94,11 @@ class ScoredFlow:
         ]
         self._scores = traced(graph.scores, input_signature=signature)
         self._scores_and_map = traced(graph.scores_and_map, input_signature=signature)
+
+    @property
+    def config(self) -> FlowConfig:
+        """Of the flow."""
+        return self._flow.config
 
     def scores(
         self, images, false_alarm_rate: float | None = None, heat_map: bool = False

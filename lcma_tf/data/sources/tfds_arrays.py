@@ -66,18 +66,23 @@ def read_splits(
     Raises:
         DataError: no uint8 feature `image`, no split `train`, or images of several sizes.
     """
-    import tensorflow_datasets as tfds
-
-    features = builder.info.features
-    image = dict(features.items()).get("image")
-    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
-        raise DataError(f"{name}: must have a uint8 feature `image`; its features are {features}")
+    require_images(builder, name)
     # A builder under `tfds.testing.mock_data` declares no splits and serves any.
     declared = set(builder.info.splits) or {"train", "test"}
     if "train" not in declared:
         raise DataError(f"{name}: must have a split `train`; it has {', '.join(sorted(declared))}")
     wanted = [split for split in ("train", "validation", "test") if split in declared]
     return {split: read_split(builder, name, split, image_size, transform) for split in wanted}
+
+
+def require_images(builder, name: str) -> None:
+    """Raises `DataError` unless the set has pictures of 8 bits, as the feature `image`."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    image = dict(features.items()).get("image")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise DataError(f"{name}: must have a uint8 feature `image`; its features are {features}")
 
 
 def read_split(
@@ -101,17 +106,11 @@ def read_split(
         DataError: images of several sizes, or files that are torn or missing.
     """
     import tensorflow as tf
-    import tensorflow_datasets as tfds
 
     if transform is None and image_size is not None:
         transform = functools.partial(center_square_pixels, size=image_size)
-    only_images = tfds.decode.PartialDecoding({"image": True})
     with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
-        with _no_advice_to_itself():
-            # Read once: a cache would warn where only the first image is looked at.
-            uncached = tfds.ReadConfig(try_autocache=False)
-            images = builder.as_dataset(split=split, decoders=only_images, read_config=uncached)
-        images = images.map(lambda x: x["image"])
+        images = image_dataset(builder, split)
         count = int(images.cardinality())
         if transform is not None:
             one_by_one = images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
@@ -128,6 +127,18 @@ def read_split(
                 f"{name}: images of `{split}` must be of one size unless `image_size` is given; "
                 f"the first is {list(shape)}, another is not"
             ) from error
+
+
+def image_dataset(builder, split: str):
+    """A `tf.data.Dataset` of the feature `image` of every example of `split`, in order."""
+    import tensorflow_datasets as tfds
+
+    only_images = tfds.decode.PartialDecoding({"image": True})
+    with _no_advice_to_itself():
+        # Read once: a cache would warn where only the first image is looked at.
+        uncached = tfds.ReadConfig(try_autocache=False)
+        examples = builder.as_dataset(split=split, decoders=only_images, read_config=uncached)
+    return examples.map(lambda x: x["image"])
 
 
 @contextlib.contextmanager
