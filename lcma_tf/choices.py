@@ -19,12 +19,15 @@ from typing import Any
 __all__ = [
     "FLOWS",
     "FLOW_KINDS",
+    "INPUTS",
     "PIXEL_TRANSFORMS",
     "RESAMPLERS",
+    "RESIZES",
     "RULES",
     "SCORED_SOURCES",
     "SCORES",
     "SOURCES",
+    "TABLES",
     "Choices",
 ]
 
@@ -167,5 +170,33 @@ SCORES = Choices(
         "density_of_states": "lcma_tf.scores.table:DENSITY_OF_STATES",
         "anomaly_score": "lcma_tf.scores.table:ANOMALY_SCORE",
         "is_anomaly": "lcma_tf.scores.table:IS_ANOMALY",
+    }
+)
+
+# `--input` of `lcma_tf.score`, by prefix: rest of the name -> `lcma_tf.batch.rows.Rows`. What has no
+# prefix is a folder, or a pattern for files.
+INPUTS = Choices(
+    {
+        "image_folder:": "lcma_tf.batch.inputs.folder:open_folder",
+        "npz:": "lcma_tf.batch.inputs.npz:open_npz",
+        "tfds:": "lcma_tf.batch.inputs.tfds:open_tfds",
+        "parquet:": "lcma_tf.batch.inputs.parquet:open_parquet",
+        "tfrecord:": "lcma_tf.batch.inputs.tfrecord:open_tfrecord",
+    }
+)
+
+# `--output` of `lcma_tf.score`, by the ending of its name: a `lcma_tf.batch.tables.Table`, a class.
+TABLES = Choices(
+    {
+        ".csv": "lcma_tf.batch.tables:CsvTable",
+        ".parquet": "lcma_tf.batch.tables:ParquetTable",
+    }
+)
+
+# `--resize` of `lcma_tf.score`: (image uint8 [H, W, C], size) -> uint8 [size, size, C], C 1 or 3.
+RESIZES = Choices(
+    {
+        "antialias": "lcma_tf.data.resize:center_square_antialiased",
+        "area": "lcma_tf.data.resize:center_square_pixels",  # As an `image_folder` is brought to a size.
     }
 )

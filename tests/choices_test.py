@@ -27,6 +27,9 @@ def test_these_are_the_tables():
         "SCORED_SOURCES",
         "RESAMPLERS",
         "SCORES",
+        "INPUTS",
+        "TABLES",
+        "RESIZES",
     }
     assert {*choices.SCORED_SOURCES} < {*choices.SOURCES}
     assert {*choices.FLOW_KINDS} == {*choices.FLOWS}

@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from lcma_tf.choices import SCORES
+from lcma_tf.choices import INPUTS, RESIZES, SCORES, TABLES
 from lcma_tf.cli.definitions import define_path, define_seed, show_in_help
 from lcma_tf.config import TrainConfig, options, require
 
@@ -16,6 +16,7 @@ __all__ = [
     "define_evaluate_flags",
     "define_export_flags",
     "define_sample_flags",
+    "define_score_flags",
     "image_options",
 ]
 
@@ -75,6 +76,34 @@ def define_sample_flags() -> None:
     flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
     _define_images()
     define_seed("of the samples, or of the choice of test images")
+    show_in_help()
+
+
+def define_score_flags() -> None:
+    """The flags of `lcma_tf.score`."""
+    define_path("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_string(
+        "input",
+        None,
+        "a folder of PNG and JPEG files, a pattern for such files, or one of "
+        f"{', '.join(INPUTS)} and what follows: see docs/scores.md",
+        required=True,
+    )
+    define_path("output", None, f"the table, a name with {' or '.join(TABLES)}", required=True)
+    flags.DEFINE_enum(
+        "resize",
+        "refuse",
+        ("refuse", *RESIZES),
+        "what becomes of an image of another size: an error, or how it is brought to the flow's",
+    )
+    flags.DEFINE_float(
+        "false_alarm_rate",
+        None,
+        "share of normal images at which is_anomaly begins; default: the calibration's",
+    )
+    flags.DEFINE_integer("top", 0, "draws so many of the most and of the least unusual images")
+    flags.DEFINE_integer("batch_size", 64, "images a pass")
+    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
     show_in_help()
 
 
