@@ -35,6 +35,7 @@ FLAG = {
     "lcma-ablation": "--split_rules",
     "lcma-calibrate": "--false_alarm_rate",
     "lcma-export": "--export_dir",
+    "lcma-score-beam": "--beam_flags",
     "lcma-score-images": "--resize",
     "lcma-score": "--protocol",
     "lcma-verify": "--expected",

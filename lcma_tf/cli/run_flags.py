@@ -12,6 +12,7 @@ from lcma_tf.config import TrainConfig, options, require
 
 __all__ = [
     "FLAGS",
+    "define_beam_flags",
     "define_calibrate_flags",
     "define_evaluate_flags",
     "define_export_flags",
@@ -90,20 +91,35 @@ def define_score_flags() -> None:
         required=True,
     )
     define_path("output", None, f"the table, a name with {' or '.join(TABLES)}", required=True)
-    flags.DEFINE_enum(
-        "resize",
-        "refuse",
-        ("refuse", *RESIZES),
-        "what becomes of an image of another size: an error, or how it is brought to the flow's",
-    )
-    flags.DEFINE_float(
-        "false_alarm_rate",
-        None,
-        "share of normal images at which is_anomaly begins; default: the calibration's",
-    )
+    _define_scoring()
     flags.DEFINE_integer("top", 0, "draws so many of the most and of the least unusual images")
-    flags.DEFINE_integer("batch_size", 64, "images a pass")
-    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
+    show_in_help()
+
+
+def define_beam_flags() -> None:
+    """The flags of `lcma_tf.score_beam`."""
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "folder of a calibrated run that all machines see, as gs://...",
+        required=True,
+    )
+    flags.DEFINE_string(
+        "input",
+        None,
+        "a pattern for PNG and JPEG files, or parquet:PATTERN:COLUMN:NAMES",
+        required=True,
+    )
+    flags.DEFINE_string(
+        "output",
+        None,
+        "what the files of the table begin with, and .csv or .parquet",
+        required=True,
+    )
+    flags.DEFINE_string(
+        "beam_flags", "", "flags of Apache Beam, in one text: --runner=... and others"
+    )
+    _define_scoring()
     show_in_help()
 
 
@@ -117,6 +133,22 @@ def define_export_flags() -> None:
     flags.DEFINE_string("jpeg_method", None, "how JPEG is decoded; default: as the run's data was")
     flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
     show_in_help()
+
+
+def _define_scoring() -> None:
+    flags.DEFINE_enum(
+        "resize",
+        "refuse",
+        ("refuse", *RESIZES),
+        "what becomes of an image of another size: an error, or how it is brought to the flow's",
+    )
+    flags.DEFINE_float(
+        "false_alarm_rate",
+        None,
+        "share of normal images at which is_anomaly begins; default: the calibration's",
+    )
+    flags.DEFINE_integer("batch_size", 64, "images a pass")
+    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
 
 
 def image_options() -> dict[str, Any]:
