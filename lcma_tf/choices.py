@@ -173,8 +173,8 @@ SCORES = Choices(
     }
 )
 
-# `--input` of `lcma_tf.score`, by prefix: rest of the name -> `lcma_tf.batch.rows.Rows`. What has no
-# prefix is a folder, or a pattern for files.
+# `--input` of `lcma_tf.score`, by prefix: (rest of the name, data_dir) -> `lcma_tf.batch.rows.Rows`.
+# What has no prefix is a folder, or a pattern for files.
 INPUTS = Choices(
     {
         "image_folder:": "lcma_tf.batch.inputs.folder:open_folder",

@@ -37,7 +37,7 @@ def main() -> None:
     table_for(output)
     config, _ = workdir.read_configs()
     cli.require(not config.real_valued, "workdir", "a run of 8-bit images", "one of real numbers")
-    rows = open_input(flags.input)
+    rows = open_input(flags.input, flags.data_dir)
     flow = scored_flow(workdir, flags.batch_invariant)
     job = Job(
         rows, flow_scorer(flow, rate), output, batch_size=flags.batch_size, resize=flags.resize

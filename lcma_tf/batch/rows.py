@@ -56,8 +56,12 @@ class Rows(Protocol):
         ...
 
 
-def open_input(name: str) -> Rows:
+def open_input(name: str, data_dir: str | None = None) -> Rows:
     """The rows of `FOLDER`, `GLOB` or `PREFIX:REST`, a prefix of `lcma_tf.choices.INPUTS`.
+
+    Args:
+        name: as said.
+        data_dir: where TFDS keeps prepared sets; None = its default. Other inputs have no such place.
 
     Raises:
         BatchError: there is nothing of that name, it cannot be read, or it holds no image.
@@ -66,7 +70,7 @@ def open_input(name: str) -> Rows:
     """
     prefix = next((prefix for prefix in INPUTS if name.startswith(prefix)), None)
     opener = INPUTS[prefix or _FOLDER]
-    rows = opener(name.removeprefix(prefix or ""))
+    rows = opener(name.removeprefix(prefix or ""), data_dir)
     if not len(rows):
         notes = f": {rows.note}" if rows.note else ""
         raise BatchError(f"`input` must hold an image; got {printable(name)!r} without{notes}")

@@ -91,6 +91,7 @@ def define_score_flags() -> None:
         required=True,
     )
     define_path("output", None, f"the table, a name with {' or '.join(TABLES)}", required=True)
+    define_path("data_dir", None, "where a tfds: input is; default: TFDS' own folder")
     _define_scoring()
     flags.DEFINE_integer("top", 0, "draws so many of the most and of the least unusual images")
     show_in_help()
@@ -148,7 +149,9 @@ def _define_scoring() -> None:
         "share of normal images at which is_anomaly begins; default: the calibration's",
     )
     flags.DEFINE_integer("batch_size", 64, "images a pass")
-    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
+    flags.DEFINE_bool(
+        "batch_invariant", False, "log_prob equal to the bit in every batch, row by row: slower"
+    )
 
 
 def image_options() -> dict[str, Any]:

@@ -6,6 +6,7 @@ further. The short commands on a finished run, and those that ask a server, are 
 
 import importlib
 import itertools
+import os
 import re
 import shutil
 import tomllib
@@ -15,6 +16,7 @@ from absl import app, flags
 from PIL import Image
 
 import commands
+import scored_runs
 import served_cases
 from documents import PAGES, ROOT
 from documents import commands as commands_of
@@ -121,6 +123,18 @@ def test_a_finished_run_is_evaluated_and_drawn(finished, tmp_path):
         assert ended.code == 0, ended.err
         assert ("bits/dim" in ended.out) == (module == "evaluate")
     assert (run / "drawn.png").is_file()
+
+
+def test_a_folder_is_scored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = scored_runs.make_scored_run(tmp_path / "RUN")
+    (tmp_path / "FOLDER").mkdir()
+    for number, image in enumerate(scored_runs.smooth_images(3)):
+        Image.fromarray(image).save(tmp_path / "FOLDER" / f"{number}.png")
+    words = words_of("docs/scores.md", "python", "-m", "lcma_tf.score")
+    ended = commands.call(words[2], *words[3:])
+    assert ended.code == 0, ended.err
+    assert run.is_dir() and {"scores.csv", "scores_top.png"} < {*os.listdir(tmp_path)}
 
 
 @pytest.mark.parametrize(("verb", "made"), [("score", "scores.csv"), ("sample", "samples.png")])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.image import AxesImage
 from PIL import Image
 
 from lcma_tf import plots
@@ -158,6 +159,34 @@ TERMS, MASKS, EXITS = random_factorization((8, 8, 3), 2)
 NO_LENGTH = {"step": np.arange(3), "bits_per_dim": np.ones(2), "val_bits_per_dim": np.ones(3)}
 
 
+@pytest.mark.parametrize("counts", [(1,), (6, 2)])
+@pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (16, 32, 3)])
+def test_ranked_images(tmp_path, counts, shape):
+    save_ranked(tmp_path / "ranked.png", *counts, shape=shape)
+    assert_picture(tmp_path / "ranked.png")
+
+
+def save_ranked(path, *counts, shape=(8, 8, 3), changes=()):
+    groups = []
+    for count in counts:
+        maps = np.linspace(-1, 3, count * shape[0] * shape[1]).reshape(count, *shape[:2])
+        captions = [(f"a/folder/with/a/{'long' * 9}/name_$1$_{i}.png", "0.5") for i in range(count)]
+        group = plots.RankedImages("The most", random_images(count, *shape), maps, captions)
+        groups.append(group._replace(**dict(changes)))
+    plots.save_ranked_images(path, groups, "anomaly score")
+
+
+def test_maps_of_ranked_images_share_colours_around_0(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots.ranked, "save_figure", lambda figure, path: figures.append(figure))
+    save_ranked("unused.png", 6, 2)
+    maps = [image for image in figures[0].findobj(AxesImage) if image.get_array().ndim == 2]
+    (limits,) = {image.get_clim() for image in maps}
+    assert len(maps) == 8 and limits[0] == -limits[1] < 0
+    written = texts(figures[0])
+    assert "name_$1$_5.png anomaly score 0.5" in written and "a/folder" not in written
+
+
 @pytest.mark.parametrize(
     ("argument", "save"),
     [
@@ -176,6 +205,13 @@ NO_LENGTH = {"step": np.arange(3), "bits_per_dim": np.ones(2), "val_bits_per_dim
         ("paths", lambda path: plots.save_interpolation(path, IMAGES[:, None])),
         ("paths", lambda path: plots.save_interpolation(path, IMAGES[None].astype(float))),
         ("reconstructions", lambda path: plots.save_reconstruction(path, IMAGES, IMAGES[:2])),
+        ("images", lambda path: save_ranked(path, 2, changes={"images": IMAGES / 255})),
+        ("heat_maps", lambda path: save_ranked(path, 2, changes={"heat_maps": np.ones((2, 8))})),
+        (
+            "heat_maps",
+            lambda path: save_ranked(path, 1, changes={"heat_maps": [[[np.nan] * 8] * 8]}),
+        ),
+        ("captions", lambda path: save_ranked(path, 2, changes={"captions": []})),
         ("contributions", lambda path: plots.save_factorization(path, [], MASKS, EXITS)),
         (
             "contributions",

@@ -32,7 +32,7 @@ class _Files:
             yield Row(_relative(self._root, file), file)
 
 
-def open_folder(name: str) -> _Files:
+def open_folder(name: str, data_dir: str | None = None) -> _Files:
     """The files below the folder `name` by their suffixes, or all that the pattern `name` matches.
 
     A folder is walked as the data set `image_folder` is. `**` in a pattern stands for any folders; names
@@ -42,6 +42,7 @@ def open_folder(name: str) -> _Files:
         BatchError: there is neither such a folder nor a match.
         DataError: a folder below it cannot be read.
     """
+    del data_dir  # The name says it all.
     path = expanded(name)
     if path and os.path.isdir(path):
         root = Path(path)

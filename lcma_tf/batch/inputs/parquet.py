@@ -46,13 +46,14 @@ class _Column:
             ) from error
 
 
-def open_parquet(name: str) -> _Column:
+def open_parquet(name: str, data_dir: str | None = None) -> _Column:
     """The column `COLUMN` of `FILE:COLUMN`: binary, or a struct with a field `bytes`.
 
     Raises:
         BatchError: no such file or column, or one that is of another kind.
         MissingExtraError: pyarrow is not installed.
     """
+    del data_dir  # The name says it all.
     require_extra("pyarrow", "data", "read a Parquet file")
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -39,10 +39,10 @@ class _Examples:
                 yield Row(f"{index}", image)
 
 
-def open_tfds(name: str) -> _Examples:
+def open_tfds(name: str, data_dir: str | None = None) -> _Examples:
     """`NAME` or `NAME:SPLIT`, a split as TFDS writes it, `train[:10%]` say; without one `test`.
 
-    The set is prepared first, where it is not.
+    The set is prepared first, where it is not, in TFDS' own folder or `data_dir`.
 
     Raises:
         BatchError: no such split.
@@ -52,8 +52,8 @@ def open_tfds(name: str) -> _Examples:
     match = _NAME.fullmatch(name)
     if not match or not match["set"]:
         raise BatchError(f"`input` must be tfds:NAME or tfds:NAME:SPLIT; got {name!r}")
-    builder, split = find_builder(match["set"], None), match["split"] or "test"
-    prepare(builder, name, None)
+    builder, split = find_builder(match["set"], data_dir), match["split"] or "test"
+    prepare(builder, name, data_dir)
     require_images(builder, name)
     try:
         return _Examples(builder, name, split)

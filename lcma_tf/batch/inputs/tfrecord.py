@@ -10,6 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+# `tf.data.TFRecordDataset` begins at no record but the first, and ends at one that is damaged.
+from tensorflow.python.lib.io import tf_record  # pyright: ignore[reportAttributeAccessIssue]
+
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.rows import Content, Row, digest_of_file
 from lcma_tf.files.paths import expanded, printable
@@ -42,25 +45,25 @@ class _Records:
             index += len(offsets)
 
     def _from(self, path: str, offsets: np.ndarray, first: int, before: int) -> Iterator[Row]:
-        """The records of one file from `first` on; a damaged one is passed over, and its row says so."""
-        record = first
-        while record < len(offsets):
-            dataset = tf.data.TFRecordDataset(path, byte_offsets=[int(offsets[record])])
-            try:
-                for data in dataset.as_numpy_iterator():
-                    yield Row(f"{before + record}", _content(data, self._feature))
-                    record += 1
-                if record < len(offsets):
+        """The records of one file from `first` on; a damaged one is a row that says so."""
+        reader = tf_record.tf_record_random_reader(path)
+        try:
+            for record in range(first, len(offsets)):
+                try:
+                    data, _ = reader.read(int(offsets[record]))
+                    content = _content(data, self._feature)
+                except tf.errors.DataLossError:
+                    content = ImageFileError("must be a whole record; its checksum is another")
+                except IndexError as error:  # The end of the file.
                     raise BatchError(
                         f"`input` must not change while it is read; {printable(path)!r} did"
-                    )
-            except tf.errors.DataLossError:
-                damage = ImageFileError("must be a whole record; its checksum is another")
-                yield Row(f"{before + record}", damage)
-                record += 1
+                    ) from error
+                yield Row(f"{before + record}", content)
+        finally:
+            reader.close()
 
 
-def open_tfrecord(name: str) -> _Records:
+def open_tfrecord(name: str, data_dir: str | None = None) -> _Records:
     """The records of `FILE`, of all files that the pattern `GLOB` matches, or the same with `:FEATURE`.
 
     A record that is a PNG or JPEG file is taken as it is. Of any other, an example, it is the feature
@@ -69,6 +72,7 @@ def open_tfrecord(name: str) -> _Records:
     Raises:
         BatchError: no such file, or one that is not made of records, a compressed one say.
     """
+    del data_dir  # The name says it all.
     pattern, feature = name, ""
     if not _matches(pattern) and ":" in name:
         pattern, _, feature = name.rpartition(":")
