@@ -25,6 +25,7 @@ _SHARED = (
     "batch_norm_moments",
     "coupling_masks",
     "exit_prior",
+    "coupling",
 )
 
 

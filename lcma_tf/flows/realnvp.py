@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lcma_tf.bijectors import AffineCoupling, ImageChain, InFlowBatchNorm, Squeezed
+from lcma_tf.bijectors import ImageChain, InFlowBatchNorm, Squeezed
+from lcma_tf.choices import COUPLINGS
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization, masks
 from lcma_tf.flows.multi_scale import MultiScaleBuilder, Shape, squeezed_shape
@@ -58,6 +59,7 @@ class RealNVPBuilder(MultiScaleBuilder):
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
+        self._coupling = COUPLINGS[config.coupling]
         self._levels = list(_levels(config, factorization, self.shapes))
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
@@ -65,7 +67,12 @@ class RealNVPBuilder(MultiScaleBuilder):
         for level in self._levels:
             for coupling in (*level.checkerboards, *level.channels):
                 networks[coupling.name] = _conditioner(
-                    coupling, self._config, len(networks), dtype=dtype, rematerialize=rematerialize
+                    coupling,
+                    self._config,
+                    len(networks),
+                    num_parameters=self._coupling.num_parameters,
+                    dtype=dtype,
+                    rematerialize=rematerialize,
                 )
                 networks[coupling.moments] = MovingMoments(
                     coupling.mask.shape[-1], name=coupling.moments, dtype=dtype
@@ -86,7 +93,7 @@ class RealNVPBuilder(MultiScaleBuilder):
         for coupling in couplings:
             mask, moments = coupling.mask, networks[coupling.moments]
             bijectors += [
-                AffineCoupling(mask, networks[coupling.name], name=coupling.name),
+                self._coupling(mask, networks[coupling.name], name=coupling.name),
                 InFlowBatchNorm(
                     mask,
                     self._config.batch_norm_moments,

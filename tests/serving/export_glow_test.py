@@ -1,14 +1,16 @@
 """A Glow as it is exported: what TensorFlow's C++ loader and session make of its graph."""
 
 import numpy as np
+import pytest
 
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.runtime.cpp_session import CppSession
 from testing import random_images, tiny_glow
 
 
-def test_the_exported_graph_says_what_the_model_says(tmp_path):
-    model = tiny_glow(num_steps_per_scale=1)
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_the_exported_graph_says_what_the_model_says(coupling, tmp_path):
+    model = tiny_glow(num_steps_per_scale=1, coupling=coupling)
     version = export_flow(
         model, tmp_path, max_batch_size=4
     )  # Compared with the model as it is made.
