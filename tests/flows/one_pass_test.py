@@ -16,7 +16,6 @@ SHAPE = (4, 4, 2)
 FLOWS = {
     "realnvp": lambda **options: tiny_flow(num_residual_blocks=2, num_couplings=3, **options),
     "glow": lambda **options: tiny_glow(image_shape=SHAPE, **options),
-    "glow of splines": lambda **options: tiny_glow(image_shape=SHAPE, coupling="spline", **options),
 }
 
 

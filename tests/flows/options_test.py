@@ -38,7 +38,7 @@ OPTIONS = {
     ),
     "splines, masks without structure": (
         "random",
-        {"coupling": "spline", "coupling_masks": "aligned", "num_couplings": 1},
+        {"coupling": "spline", "coupling_masks": "aligned", "num_couplings": 2},
     ),
     "conditional exits": ("lcma", {"coupling_masks": "swapped", "exit_prior": "conditional"}),
 }
