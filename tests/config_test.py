@@ -46,6 +46,7 @@ REFUSED_BY_TRAIN = {
     "channel_rotation": ["pca", "", None],
     "train_steps": [0, -1, *NOT_INTEGERS],
     "pretrain_steps": [0, -1, 2.0, "2"],
+    "factorize_at_step": [0, -1, TrainConfig().train_steps, 2.0, "2", True],
     "batch_size": [0, -64, *NOT_INTEGERS],
     "learning_rate": [0.0, -1e-3, *NOT_NUMBERS],
     "learning_rate_schedule": ["linear", None],

@@ -9,35 +9,46 @@ import pytest
 
 import commands
 
-# The files that take longest, 20 to 170 seconds of a processor, most first. With them at the end one
+# The files that take longest, 10 to 150 seconds of a processor, most first. With them at the end one
 # worker would have nothing to do while the other runs the last.
 LONGEST = (
     "distribute/multi_worker_test.py",
-    "study/ablation_test.py",
-    "faults/worker_dies_test.py",
-    "experiment/interruption_test.py",
-    "distribute/replicas_test.py",
-    "serving/export_saved_model_test.py",
-    "faults/kill_anywhere_test.py",
     "networks/rematerialization_test.py",
+    "study/ablation_test.py",
+    "distribute/replicas_test.py",
+    "docs/python_blocks_test.py",
+    "serving/export_saved_model_test.py",
+    "docs/notebooks_test.py",
+    "experiment/interruption_test.py",
+    "faults/kill_anywhere_test.py",
+    "faults/worker_dies_test.py",
     "faults/batch_test.py",
-    "model/frozen_test.py",
-    "model/mixed_precision_test.py",
+    "experiment/earlier_files_test.py",
+    "experiment/one_run_test.py",
     "faults/determinism_test.py",
+    "package_test.py",
     "model/bits_per_dim_test.py",
+    "experiment/going_on_test.py",
+    "flows/options_test.py",
+    "faults/floatx_test.py",
+    "experiment/method_test.py",
+    "model/mixed_precision_test.py",
     "serving/export_signatures_test.py",
-    "faults/non_finite_test.py",
-    "model/tfp_reuse_test.py",
-    "faults/model_inputs_test.py",
-    "model/model_test.py",
     "flows/one_pass_test.py",
-    "model/saving_test.py",
-    "experiment/experiment_test.py",
-    "serving/export_fuzz_test.py",
+    "model/frozen_test.py",
+    "model/jit_compile_test.py",
     "experiment/pixel_kinds_test.py",
+    "faults/exactness_test.py",
     "model/fit_test.py",
-    "faults/support_test.py",
-    "bijectors/bijector_properties_test.py",
+    "faults/model_inputs_test.py",
+    "factorization/split_rules_test.py",
+    "faults/damaged_artefacts_test.py",
+    "serving/export_fuzz_test.py",
+    "faults/non_finite_test.py",
+    "model/sampling_test.py",
+    "experiment/experiment_test.py",
+    "model/saving_test.py",
+    "model/tfp_reuse_test.py",
 )
 
 
@@ -79,6 +90,19 @@ def finished(tmp_path_factory):
 def exported(tmp_path_factory):
     """The one export of that run, a `commands.Export`; to be read only."""
     return commands.finished_export(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def eager_and_deterministic():
+    """For runs of a few steps, compared to the bit: to trace a function takes longer than to run it."""
+    import tensorflow as tf
+    from tensorflow.python.framework import config as tf_config
+
+    tf.config.experimental.enable_op_determinism()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+    tf_config.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")

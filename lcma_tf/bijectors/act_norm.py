@@ -12,9 +12,8 @@ from lcma_tf.replicas import num_replicas, replica_mean
 
 __all__ = ["ActNorm"]
 
-_EPSILON = (
-    1e-6  # Added to the variance: a channel that does not vary yet is not scaled without bound.
-)
+# Added to the variance: a channel that does not vary yet is not scaled without bound.
+_EPSILON = 1e-6
 
 
 class ActNorm(ImageBijector):

@@ -62,9 +62,9 @@ class ImageBijector(tfb.Bijector):
         ```
     """
 
-    acts_by_pixel = (
-        False  # Whether all it does is one matrix, the same for the channels of each pixel.
-    )
+    # Whether all it does is one matrix, the same for the channels of each pixel: what a probe of its
+    # log-det may rely on.
+    acts_by_pixel = False
 
     def __init__(
         self,

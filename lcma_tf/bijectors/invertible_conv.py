@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
 from lcma_tf.bijectors.coupling import tf_variables
+from lcma_tf.bijectors.mixed_channels import mixed_channels
 from lcma_tf.bijectors.pass_options import PassOptions
 
 __all__ = ["InvertibleConv", "InvertibleMatrix"]
@@ -66,7 +67,7 @@ class InvertibleConv(ImageBijector):
         ```
     """
 
-    acts_by_pixel = True  # What a probe of its log-det may rely on.
+    acts_by_pixel = True
 
     def __init__(
         self,
@@ -80,18 +81,11 @@ class InvertibleConv(ImageBijector):
         self._matrix_variables = tf_variables(matrix)
 
     def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
-        return _mixed(y, self._matrix.matrix()), self._terms(y, 1)
+        return mixed_channels(y, self._matrix.matrix()), self._terms(y, 1)
 
     def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
-        return _mixed(x, self._matrix.inverse()), self._terms(x, -1)
+        return mixed_channels(x, self._matrix.inverse()), self._terms(x, -1)
 
     def _terms(self, images, sign):
         log_det = tf.cast(self._matrix.log_abs_det(), images.dtype)
         return tf.fill(tf.shape(images), log_det * (sign / images.shape[-1]))
-
-
-def _mixed(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    """`matrix @ pixel` for every pixel of `[N, h, w, c]`, as one product."""
-    rows = tf.reshape(images, [-1, images.shape[-1]])
-    mixed = tf.matmul(rows, tf.cast(matrix, images.dtype), transpose_b=True)
-    return tf.ensure_shape(tf.reshape(mixed, tf.shape(images)), images.shape)

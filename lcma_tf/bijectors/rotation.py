@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
+from lcma_tf.bijectors.mixed_channels import mixed_channels
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.factorization.rotation import checked_rotation, nearest_rotation
 
@@ -61,13 +62,7 @@ class ChannelRotation(ImageBijector):
         self.matrix.setflags(write=False)
 
     def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
-        return self._turn(y, self.matrix.T), tf.zeros_like(y)
+        return mixed_channels(y, tf.constant(self.matrix, y.dtype)), tf.zeros_like(y)
 
     def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
-        return self._turn(x, self.matrix), tf.zeros_like(x)
-
-    def _turn(self, values, matrix):
-        """`values @ matrix` over the last axis, as one product."""
-        size = self.matrix.shape[0]
-        flat = tf.matmul(tf.reshape(values, [-1, size]), tf.constant(matrix, values.dtype))
-        return tf.ensure_shape(tf.reshape(flat, tf.shape(values)), values.shape)
+        return mixed_channels(x, tf.constant(self.matrix.T, x.dtype)), tf.zeros_like(x)

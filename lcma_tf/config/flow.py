@@ -53,8 +53,9 @@ class FlowConfig(OptionConfig):
             one where i + j is even; `swapped`, the first one where it is odd; `aligned`: in a level from
             which dimensions exit the first and the third change exactly these, the second what stays,
             by the mask of the split, whatever rule made it (elsewhere a checkerboard).
-        exit_prior: what dimensions that exit are coded by: `standard`, N(0, 1), or `conditional`, a
-            normal whose mean and deviation one small convolution reads off what stays.
+        exit_prior: what dimensions that exit are coded by: `standard`, N(0, 1), or a normal whose
+            mean and deviation are read off what stays, by one small convolution (`conditional`) or by a
+            residual network like those of the level's couplings (`residual`).
         weight_scale_l2: coefficient of the sum of squares of the weight-norm magnitudes and of the
             checkerboard couplings' scales, added to nats per image; `glow` does not read it.
         mixed_precision: training computes convolutions and feature maps inside the conditioners in
@@ -130,7 +131,7 @@ class FlowConfig(OptionConfig):
     exit_prior: str = option(
         "standard",
         "what exits is coded by N(0, 1), or by a normal that depends on what stays",
-        ("standard", "conditional"),
+        ("standard", "conditional", "residual"),
     )
     coupling: str = option(
         "affine", "what a coupling does: an affine map, or that and a monotone spline", COUPLINGS

@@ -17,6 +17,7 @@ from lcma_tf.config.checks import (
     require_seed,
 )
 from lcma_tf.config.options import OptionConfig, option, options
+from lcma_tf.factorization import needs_pretraining
 from lcma_tf.files.paths import absolute, absolute_dataset
 
 __all__ = ["TrainConfig"]
@@ -67,6 +68,9 @@ class TrainConfig(OptionConfig):
             fresh ones. A pretraining begins with fresh ones always.
         train_steps: optimizer steps of the training.
         pretrain_steps: optimizer steps of the pretraining; None = as many as `train_steps`.
+        factorize_at_step: in [1, train_steps): one run instead of two. So many of the `train_steps`, the
+            first ones, are those of a flow without splits, by which the rule then decides; the others go
+            on with its weights. `pretrain_steps` is not read. None = a pretraining of its own.
         batch_size: images a step, over all devices.
         learning_rate: of Adam; the peak one, if the schedule is not constant.
         learning_rate_schedule: `constant` (the paper's) or `cosine` (decays to zero).
@@ -128,6 +132,11 @@ class TrainConfig(OptionConfig):
     pretrain_steps: int = option(  # Set in __post_init__.
         None, "optimizer steps of the pretraining; default: as many as train_steps"
     )
+    factorize_at_step: int | None = option(
+        None,
+        "decide the split after so many of train_steps, trained without splits, and go on with what was "
+        "learned; default: after a pretraining of its own",
+    )
     batch_size: int = option(64, "images a step, over all devices")
     learning_rate: float = option(1e-3, "of Adam")
     learning_rate_schedule: str = option(
@@ -169,7 +178,9 @@ class TrainConfig(OptionConfig):
             "none where `factorization_path` gives a factorization, with the rotations that it has",
             self.channel_rotation,
         )
-        for name in ("train_steps", "pretrain_steps"):
+        self._check_factorize_at_step()
+        schedules = ("train_steps", "pretrain_steps")
+        for name in schedules[:1] if self.factorize_at_step is not None else schedules:
             steps = getattr(self, name)
             require(
                 self.warmup_steps < steps,
@@ -177,6 +188,24 @@ class TrainConfig(OptionConfig):
                 f"less than {name}={steps}",
                 self.warmup_steps,
             )
+
+    def _check_factorize_at_step(self) -> None:
+        step, rule = self.factorize_at_step, self.split_rule
+        if step is None:
+            return
+        name, last = "factorize_at_step", self.train_steps - 1
+        require_ints(self, 1, name)
+        require(step <= last, name, f"less than train_steps={self.train_steps}", step)
+        decides = isinstance(rule, _RuleThatWas) or needs_pretraining(rule)
+        require(decides, name, f"None with split_rule={rule!r}, which needs no pretraining", step)
+        for other in ("factorization_path", "initialize_from"):
+            require(getattr(self, other) is None, name, f"None where `{other}` is given", step)
+
+    @property
+    def steps_without_splits(self) -> int:
+        """Steps of the flow that a rule is decided by, if it needs one: a pretraining, or a warm-up."""
+        step = self.factorize_at_step
+        return self.pretrain_steps if step is None else step
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

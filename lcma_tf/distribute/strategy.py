@@ -49,7 +49,8 @@ class RuntimeConfig:
 
     def check_fits(self, config: TrainConfig) -> None:
         """Raises `ConfigError` if a run of `config` would take steps that it was not asked for."""
-        for name in ("pretrain_steps", "train_steps"):
+        is_one_run = config.factorize_at_step is not None
+        for name in ("factorize_at_step" if is_one_run else "pretrain_steps", "train_steps"):
             steps = getattr(config, name)
             per_epoch = min(config.steps_per_epoch, steps)
             if steps % self.steps_per_execution or per_epoch % self.steps_per_execution:

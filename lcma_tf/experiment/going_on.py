@@ -54,6 +54,8 @@ def _against_steps(
     """What speaks against the number of steps that is asked for now; None if nothing does."""
     if now[name] == there[name]:
         return None
+    if name == "pretrain_steps" and now.get("factorize_at_step") is not None:
+        return None  # It is not read.
     if name == "pretrain_steps" and is_decided:
         # The default follows `train_steps`, which may have grown since the pretraining.
         is_default = now[name] == now["train_steps"]

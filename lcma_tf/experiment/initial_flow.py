@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from lcma_tf.config import ConfigError, FlowConfig, require
@@ -9,24 +10,8 @@ from lcma_tf.model import FlowModel, load
 
 __all__ = ["initial_flow"]
 
-# What its variables depend on, in number or in meaning.
-_SHARED = (
-    "image_shape",
-    "flow",
-    "num_scales",
-    "base_dim",
-    "num_residual_blocks",
-    "num_couplings",
-    "num_steps_per_scale",
-    "level_widths",
-    "level_blocks",
-    "alpha",
-    "pixel_transform",
-    "batch_norm_moments",
-    "coupling_masks",
-    "exit_prior",
-    "coupling",
-)
+# All others decide its variables, in number or in meaning.
+_MAY_DIFFER = ("weight_scale_l2", "mixed_precision", "real_valued", "original_shape", "seed")
 
 
 def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -> FlowModel:
@@ -51,7 +36,8 @@ def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -
             "`initialize_from` must be a finished run, with a whole model.keras in it, or such a file; "
             f"got {os.fspath(path)!r}."
         ) from error
-    for name in _SHARED:
+    names = (field.name for field in dataclasses.fields(flow))
+    for name in (name for name in names if name not in _MAY_DIFFER):
         ours, theirs = getattr(flow, name), getattr(model.config, name)
         rule = f"the run of a flow with {name}={ours!r}, as this one"
         require(

@@ -74,11 +74,11 @@ def learn_factorization(
 ) -> Factorization:
     """Which dimensions leave the flow where, decided by the data (Das et al. 2019, section 3).
 
-    Trains a flow that nothing leaves for `train_config.pretrain_steps`, averages what each dimension
-    contributes to the log-det (`lcma_tf.average_contributions`), and lets the rule
-    `train_config.split_rule` decide (`lcma_tf.decide_factorization`). A rule that reads no contributions
-    decides at once. Arguments and errors as `train`, which goes on from here where it is given the same
-    `workdir`.
+    Trains a flow that nothing leaves for `train_config.pretrain_steps`, or, as the first part of one
+    run, for `train_config.factorize_at_step`; averages what each dimension contributes to the log-det
+    (`lcma_tf.average_contributions`), and lets the rule `train_config.split_rule` decide
+    (`lcma_tf.decide_factorization`). A rule that reads no contributions decides at once. Arguments and
+    errors as `train`, which goes on from here where it is given the same `workdir`.
     """
     with _run(config, images, train_config, workdir, runtime) as run:
         return run.decide()

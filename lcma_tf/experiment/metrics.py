@@ -53,8 +53,9 @@ def measure(
     splits = (data.test, data.validation, data.train)
     originals = np.concatenate([s[:_MAX_RECONSTRUCTIONS] for s in splits])[:_MAX_RECONSTRUCTIONS]
     factorization = Factorization.load(workdir.factorization)
-    pretrain_steps = 0
-    if workdir.contributions.exists():  # Of a pretraining here, or of one that was shared.
+    pretrain_steps = 0  # Beyond `steps`, of which one run's are the first.
+    is_apart = config.factorize_at_step is None
+    if is_apart and workdir.contributions.exists():  # Of here, or of one that was shared.
         pretraining = workdir.files("pretrain")
         pretrain_steps = pretraining.steps_of_result(config.pretrain_steps) or config.pretrain_steps
     return {
@@ -66,6 +67,7 @@ def measure(
         "seed": config.seed,
         "steps": config.train_steps,
         "pretrain_steps": pretrain_steps,
+        "factorize_at_step": config.factorize_at_step,  # The first of `steps`, without splits.
         "dataset": config.dataset,
         "dataset_description": data.description,
         "jpeg_method": data.jpeg_method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from lcma_tf.factorization.order import gather_kept
 from lcma_tf.files.saving import written_whole
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.training.contributions import load_contributions
+from lcma_tf.training.history import FACTORIZED
 
 __all__ = ["LAST", "draw_run"]
 
@@ -35,14 +37,28 @@ def draw_run(
     if data.image_shape[-1] in (1, 3):  # What a picture file can show.
         _draw_images(flow, data.test, workdir, metrics["seed"])
     _draw_factorization(factorization, workdir)
-    curves = {name: workdir.curves(name) for name in ("pretrain", "train")}
-    curves = {name: columns for name, columns in curves.items() if columns}
+    curves, factorized_at = _curves(workdir), workdir.read_configs()[1].factorize_at_step
     references = {
         f"{name} on the test images": metrics[f"{codec}_bits_per_dim"]
         for codec, name in (("png", "PNG"), ("webp", "WebP"))
         if metrics[f"{codec}_bits_per_dim"] is not None
     }
-    _save(plots.save_training_curves, workdir, LAST, curves, references)
+    _save(plots.save_training_curves, workdir, LAST, curves, references, factorized_at)
+
+
+def _curves(workdir: Workdir) -> dict[str, dict[str, np.ndarray]]:
+    """The histories of the phases by name; of one run its parts, before and after the split."""
+    curves = {name: workdir.curves(name) for name in ("pretrain", "train")}
+    train = curves["train"]
+    if FACTORIZED in train:
+        is_after = train[FACTORIZED] > 0
+        parts = {"pretrain": ~is_after, "train": is_after}
+        curves = {
+            part: {name: column[rows] for name, column in train.items()}
+            for part, rows in parts.items()
+            if rows.any()
+        }
+    return {name: columns for name, columns in curves.items() if columns}
 
 
 def _save(save: Callable[..., None], workdir: Workdir, name: str, *content: Any) -> None:
@@ -77,10 +93,8 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
     if workdir.contributions.exists():
         layers = load_contributions(workdir.contributions)
         for scale in range(len(masks)):
-            layer = layers[scale]
-            for mask in masks[:scale]:  # Into the coordinates of what is still in the flow.
-                layer = gather_kept(layer, mask)
-            contributions[scale] = layer
+            # Into the coordinates of what is still in the flow.
+            contributions[scale] = functools.reduce(gather_kept, masks[:scale], layers[scale])
     exits, rule = factorization.exit_scale(), factorization.rule
     drawn = contributions, masks, exits, rule, factorization.rotation(0)
     _save(plots.save_factorization, workdir, "factorization.png", *drawn)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
+from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.decision import Decision
 from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
@@ -25,8 +27,9 @@ from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization, evidence_of, needs_pretraining
 from lcma_tf.files.paths import kind_of_dataset
 from lcma_tf.files.saving import write_json
-from lcma_tf.model import FlowModel
+from lcma_tf.model import FlowModel, load
 from lcma_tf.say import say
+from lcma_tf.training.part import Part
 from lcma_tf.training.phase import TrainingPhase
 
 __all__ = ["Run"]
@@ -92,7 +95,8 @@ class Run:
     def pretrain(self, evidence: str = "contributions") -> None:
         """Leaves what a flow without splits tells of every flow layer.
 
-        The rule and the steps of the training that is to follow have no part in it.
+        The rule and the steps of the training that is to follow have no part in it; but where it is the
+        first part of that training (`TrainConfig.factorize_at_step`), it has its learning rate.
 
         Args:
             evidence: `contributions` (equation 9), or `gain`, which comes with them.
@@ -101,13 +105,16 @@ class Run:
         wanted = {workdir.contributions, workdir.evidence(evidence)}
         if workers.on_chief(lambda: all(path.exists() for path in wanted)):
             return
+        steps, is_part = config.steps_without_splits, config.factorize_at_step is not None
         if workers.is_chief:
-            say(f"pretrain: {config.pretrain_steps} steps without multi-scale")
+            of_all = f", the first of {config.train_steps}" if is_part else ""
+            say(f"pretrain: {steps} steps without multi-scale{of_all}")
         undivided = Factorization.from_dict(
             workers.on_chief(lambda: self._decision.undivided().to_dict())
         )
+        part = Part(run_steps=config.train_steps) if is_part else Part()
         files = workdir.files("pretrain")
-        phase = TrainingPhase(self.flow, undivided, config.pretrain_steps, files)
+        phase = TrainingPhase(self.flow, undivided, steps, files, part=part)
         model = phase.run(self.data, config, self.runtime)
         workers.on_chief(lambda: self._decision.average(evidence, model))
 
@@ -123,19 +130,16 @@ class Run:
 
     def train(self, factorization: Factorization) -> FlowModel:
         """The flow of the run, trained."""
-        config, path = self.config, self.config.initialize_from
+        config, first = self.config, self.config.factorize_at_step
         steps, files = config.train_steps, self.workdir.files("train")
         if self.runtime.workers.is_chief and not files.is_done(steps):
             say(f"train: {steps} steps with rule '{factorization.rule}'")
-        phase = TrainingPhase(
-            self.flow,
-            factorization,
-            steps,
-            files,
-            None
-            if path is None
-            else lambda: initial_flow(path, self.flow, bool(factorization.masks)),
-        )
+        part, initial = Part(), None
+        if first is not None:
+            part = Part(first, steps, self.workdir.files("pretrain").history)
+        if first is not None or config.initialize_from is not None:
+            initial = functools.partial(self._initial_flow, factorization)
+        phase = TrainingPhase(self.flow, factorization, steps, files, initial, part)
         return phase.run(self.data, config, self.runtime)
 
     def finish(self, model: FlowModel) -> dict[str, Any]:
@@ -164,6 +168,13 @@ class Run:
         counts = " / ".join(f"{len(getattr(self.data, split)):,}" for split in SPLITS)
         told = f"data: {self.data.name}, {counts} images for {', '.join(SPLITS)}."
         say(f"{told} {self.data.description}".strip())
+
+    def _initial_flow(self, factorization: Factorization) -> FlowModel:
+        path = self.config.initialize_from
+        if path is None:
+            return carried_flow(load(self.workdir.files("pretrain").result), factorization)
+        say("begin with the weights of another run")
+        return initial_flow(path, self.flow, bool(factorization.masks))
 
     def _given(self) -> Factorization | None:
         path = self.config.factorization_path

@@ -77,7 +77,7 @@ class Workdir:
             WorkdirError: the workdir cannot be read.
         """
         _, config = self.read_configs()
-        steps = getattr(config, f"{name}_steps")
+        steps = _steps(config, name)
         return read_curves(self.files(name).history, config.steps_per_epoch, steps)
 
     def check(
@@ -159,7 +159,7 @@ class Workdir:
         """What the config of the run becomes; what was done under that of before is noted first."""
         before = TrainConfig.from_dict(there)
         for name in _PHASES:
-            steps = getattr(before, f"{name}_steps")
+            steps = _steps(before, name)
             self.files(name).bring_up_to_date(before.steps_per_epoch, steps)
         return kept(before.to_dict(), now, self.factorization.exists())
 
@@ -236,6 +236,10 @@ class Workdir:
             raise WorkdirError(
                 f"`workdir` must have a readable {self.metrics.name}; got {str(self.path)!r}: {error}"
             ) from error
+
+
+def _steps(config: TrainConfig, phase: str) -> int:
+    return config.train_steps if phase == "train" else config.steps_without_splits
 
 
 def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A rule of `rules.py` is applied recursively, each scale seeing only what the sca
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,8 +98,7 @@ def decide_factorization(
         if found.decide is None:
             break
         if evidence is not None:
-            for mask in decided:
-                evidence = gather_kept(evidence, mask)
+            evidence = functools.reduce(gather_kept, decided, evidence)
         height, width, channels = shape[0] >> scale, shape[1] >> scale, shape[2] << scale
         rng = np.random.default_rng([seed, scale])
         decided.append(found.decide(evidence, (height, width, channels), rng))

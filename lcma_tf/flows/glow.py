@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import tensorflow_probability as tfp
 
 from lcma_tf.bijectors import ActNorm, ImageChain, InvertibleConv, Squeezed
-from lcma_tf.choices import COUPLINGS
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization, masks
 from lcma_tf.flows.multi_scale import MultiScaleBuilder, Shape, squeezed_shape
@@ -58,18 +57,22 @@ class GlowBuilder(MultiScaleBuilder):
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
-        self._coupling = COUPLINGS[config.coupling]
-        widths = config.level_widths or (config.base_dim,) * config.num_scales
+        self.widths = config.level_widths or (config.base_dim,) * config.num_scales
         self._levels = [
             [
                 Step(f"layer_{level}_step_{i}", squeezed_shape(shape), width)
                 for i in range(config.num_steps_per_scale)
             ]
-            for level, (shape, width) in enumerate(zip(self.shapes, widths, strict=True), start=1)
+            for level, (shape, width) in enumerate(
+                zip(self.shapes, self.widths, strict=True), start=1
+            )
         ]
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
-        return {**dict(self._networks(dtype, rematerialize)), **self.exit_networks(dtype)}
+        return {
+            **dict(self._networks(dtype, rematerialize)),
+            **self.exit_networks(dtype, rematerialize),
+        }
 
     def level_bijectors(
         self, index: int, networks: Mapping[str, Any]
@@ -95,7 +98,7 @@ class GlowBuilder(MultiScaleBuilder):
                     seed=[config.seed, number + 1],
                     mixed_precision=config.mixed_precision,
                     rematerialize=rematerialize,
-                    num_parameters=self._coupling.num_parameters,
+                    num_parameters=self.coupling.num_parameters,
                     name=step.coupling,
                     dtype=dtype,
                 ),
@@ -109,5 +112,5 @@ class GlowBuilder(MultiScaleBuilder):
         return [
             ActNorm(step.shape, *networks[step.norm].tf_variables, name=step.norm),
             InvertibleConv(networks[step.mix], step.shape, name=step.mix),
-            self._coupling(half, networks[step.coupling], name=step.coupling),
+            self.coupling(half, networks[step.coupling], name=step.coupling),
         ]

@@ -22,9 +22,10 @@ from lcma_tf.bijectors import (
     LikelihoodContributionSplit,
     Squeezed,
 )
+from lcma_tf.choices import COUPLINGS
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
-from lcma_tf.networks import ExitConditioner
+from lcma_tf.networks import ExitConditioner, ResidualConditioner
 
 __all__ = ["MultiScaleBuilder", "Shape", "squeezed_shape"]
 
@@ -42,24 +43,50 @@ class MultiScaleBuilder:
 
     Attributes:
         shapes: `(h, w, c)` of what enters each level, the data's first.
+        widths: of the conditioners of each level; a subclass may have others.
+        coupling: what its couplings are, an entry of `lcma_tf.choices.COUPLINGS`.
     """
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         self._config = config
         self._factorization = factorization
         self.shapes = factorization.level_shapes(config.num_scales)
+        self.widths = config.widths
+        self.coupling = COUPLINGS[config.coupling]
 
-    def exit_networks(self, dtype: str) -> dict[str, ExitConditioner]:
+    def exit_networks(
+        self, dtype: str, rematerialize: bool = False
+    ) -> dict[str, ExitConditioner | ResidualConditioner]:
         """New networks by name, one for each level with conditional exits; none where exits are N(0, 1).
 
         Args:
-            dtype: of their weights, `float32` or `float64`.
+            dtype, rematerialize: as of `make_networks`.
         """
         return {
-            _exit_name(index): ExitConditioner(2 * channels, name=_exit_name(index), dtype=dtype)
-            for index, (_, _, channels) in enumerate(self.shapes)
+            _exit_name(index): self._exit_network(index, dtype, rematerialize)
+            for index in range(len(self.shapes))
             if self._has_conditional_exit(index)
         }
+
+    def _exit_network(
+        self, index: int, dtype: str, rematerialize: bool
+    ) -> ExitConditioner | ResidualConditioner:
+        channels, name, config = 2 * self.shapes[index][-1], _exit_name(index), self._config
+        if config.exit_prior == "conditional":
+            return ExitConditioner(channels, name=name, dtype=dtype)
+        return ResidualConditioner(
+            in_channels=channels,
+            out_channels=channels,
+            width=self.widths[index],
+            num_residual_blocks=config.blocks[index],
+            initial_scale=0.0,  # It begins with the deviation 1.
+            magnitude_l2=config.weight_scale_l2,
+            seed=[config.seed, index, 1],  # Three numbers: no coupling's, which have two.
+            mixed_precision=config.mixed_precision,
+            rematerialize=rematerialize,
+            name=name,
+            dtype=dtype,
+        )
 
     def make_bijector(self, networks: Mapping[str, Any]) -> FlowLayer:
         """The bijector around `networks`, of events `config.image_shape`."""
@@ -92,7 +119,7 @@ class MultiScaleBuilder:
 
     def _has_conditional_exit(self, index: int) -> bool:
         exits = index < len(self._factorization.masks)
-        return exits and self._config.exit_prior == "conditional"
+        return exits and self._config.exit_prior != "standard"
 
 
 def _exit_name(index: int) -> str:

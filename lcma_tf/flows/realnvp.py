@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lcma_tf.bijectors import ImageChain, InFlowBatchNorm, Squeezed
-from lcma_tf.choices import COUPLINGS
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization, masks
 from lcma_tf.flows.multi_scale import MultiScaleBuilder, Shape, squeezed_shape
@@ -55,12 +54,21 @@ class RealNVPBuilder(MultiScaleBuilder):
 
     Args:
         config, factorization: of the flow.
+
+    Attributes:
+        masks: what the coupling keeps that a network belongs to, by its name; of the event `[h, w, c]`
+            of its level, squeezed or not.
     """
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
         super().__init__(config, factorization)
-        self._coupling = COUPLINGS[config.coupling]
         self._levels = list(_levels(config, factorization, self.shapes))
+        self.masks = {
+            name: coupling.mask
+            for level in self._levels
+            for coupling in (*level.checkerboards, *level.channels)
+            for name in (coupling.name, coupling.moments)
+        }
 
     def make_networks(self, dtype: str, rematerialize: bool = False) -> dict[str, Any]:
         networks: dict[str, Any] = {}
@@ -70,14 +78,14 @@ class RealNVPBuilder(MultiScaleBuilder):
                     coupling,
                     self._config,
                     len(networks),
-                    num_parameters=self._coupling.num_parameters,
+                    num_parameters=self.coupling.num_parameters,
                     dtype=dtype,
                     rematerialize=rematerialize,
                 )
                 networks[coupling.moments] = MovingMoments(
                     coupling.mask.shape[-1], name=coupling.moments, dtype=dtype
                 )
-        return {**networks, **self.exit_networks(dtype)}
+        return {**networks, **self.exit_networks(dtype, rematerialize)}
 
     def level_bijectors(self, index: int, networks: Mapping[str, Any]) -> list:
         shape, checkerboards, channels = self._levels[index]
@@ -93,7 +101,7 @@ class RealNVPBuilder(MultiScaleBuilder):
         for coupling in couplings:
             mask, moments = coupling.mask, networks[coupling.moments]
             bijectors += [
-                self._coupling(mask, networks[coupling.name], name=coupling.name),
+                self.coupling(mask, networks[coupling.name], name=coupling.name),
                 InFlowBatchNorm(
                     mask,
                     self._config.batch_norm_moments,

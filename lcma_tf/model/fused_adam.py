@@ -12,7 +12,7 @@ __all__ = ["FusedAdam"]
 
 @keras.saving.register_keras_serializable("lcma_tf")
 class FusedAdam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam`, differing from it in four things.
+    """`keras.optimizers.Adam`, differing from it in five things.
 
     The update of a variable is TensorFlow's own Adam kernel instead of some forty ops: for a flow with
     hundreds of variables that is a third of the training graph, and of the time to its first step.
@@ -28,13 +28,32 @@ class FusedAdam(keras.optimizers.Adam):
     from 0, has the momentum `min(ema_momentum, t / (t + 10))`. With the constant one of Keras half of an
     average of momentum 0.999 would still be the first weights after 700 steps.
 
-    Args: those of `keras.optimizers.Adam`, without `amsgrad`.
+    With `first_step` it may take over where another has been: the learning rate's schedule and the count
+    of steps go on from there, while moments and averages, which begin anew, are corrected for their bias
+    as in the first steps. Otherwise moments of zero would be taken for those of a long training, and
+    steps be several times too long.
+
+    Args: those of `keras.optimizers.Adam`, without `amsgrad`; and
+
+        first_step: `iterations` at which its moments are zero; whoever sets it sets `iterations`, too.
     """
 
-    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, **kwargs):
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        first_step: int = 0,
+        **kwargs,
+    ):
         if kwargs.pop("amsgrad", False):
             raise ValueError("`amsgrad` must be False: the kernel has no such form; got True.")
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
+        self.first_step = int(first_step)
+
+    def get_config(self):
+        return {**super().get_config(), "first_step": self.first_step}
 
     def build(self, variables):
         super().build(variables)
@@ -61,7 +80,7 @@ class FusedAdam(keras.optimizers.Adam):
         return list(zip(self._trainable_variables, averages, strict=True))
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        step = tf.cast(tf.convert_to_tensor(self.iterations), tf.float64)
+        step = tf.cast(tf.convert_to_tensor(self.iterations) - self.first_step, tf.float64)
         momentum = tf.minimum(tf.constant(self.ema_momentum, tf.float64), step / (step + 10))
         moves = {
             dtype: tf.cast(1 - momentum, dtype)
@@ -75,7 +94,7 @@ class FusedAdam(keras.optimizers.Adam):
         # Once for all variables of a type, not once for each. They belong to the graph that is traced
         # now: not for Keras' or TensorFlow's trackers to see, nor to be there later. Not in `apply`,
         # of which replicas run a part each by turns, and would take them from one another.
-        step = tf.convert_to_tensor(self.iterations) + 1
+        step = tf.convert_to_tensor(self.iterations) + 1 - self.first_step
         dtypes = {tf.as_dtype(variable.dtype) for _, variable in grads_and_vars}
         object.__setattr__(
             self, "_powers", {dtype: self._powers_of(step, dtype) for dtype in dtypes}

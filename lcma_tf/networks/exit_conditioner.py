@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from lcma_tf.networks.inference_only import InferenceOnly
+
 __all__ = ["ExitConditioner", "FrozenExitConditioner"]
 
 # Bounds log-scales: in the units of a flow whose batch norms have just been, e**3 is far from any that
@@ -63,7 +65,7 @@ class ExitConditioner(keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels}
 
 
-class FrozenExitConditioner(tf.Module):
+class FrozenExitConditioner(InferenceOnly):
     """The function of an `ExitConditioner` with the weights it has now, without Keras."""
 
     def __init__(self, conditioner: ExitConditioner):
@@ -73,9 +75,7 @@ class FrozenExitConditioner(tf.Module):
             for weight in (conditioner.kernel, conditioner.bias)
         )
 
-    def __call__(self, kept, training=False, momentum=0.9, weight=None):
-        if training:
-            raise ValueError(f"{self.name}: a frozen conditioner has no training mode.")
+    def _shift_and_log_scale(self, kept):
         return _shift_and_log_scale(kept, self._kernel, self._bias)
 
 

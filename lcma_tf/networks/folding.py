@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.networks.inference_only import InferenceOnly
 from lcma_tf.networks.normalization import EPSILON, scale_and_shift
 from lcma_tf.networks.parameters import split_parameters
 
 __all__ = ["FrozenConditioner"]
 
 
-class FrozenConditioner(tf.Module):
+class FrozenConditioner(InferenceOnly):
     """The function of a `ResidualConditioner` in inference mode, with the weights it has now.
-
-    Call arguments and output: as `ResidualConditioner`; `training=True` is refused.
 
     Args:
         conditioner: a `ResidualConditioner`, which makes these. Read once: later changes of its weights
@@ -85,9 +84,7 @@ class FrozenConditioner(tf.Module):
         self._output_bias = constant(get(conditioner.output_bias))
         self._scale = constant(get(conditioner.scale))
 
-    def __call__(self, kept, training=False, momentum=0.9, weight=None):
-        if training:
-            raise ValueError(f"{self.name}: a frozen conditioner has no training mode.")
+    def _shift_and_log_scale(self, kept):
         x = kept * self._input_scale + self._input_shift
         x = tf.cast(tf.nn.relu(tf.concat([x, -x], -1)), self._input_kernel.dtype)
         x = _conv(x, self._input_kernel) + self._input_bias

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["beside", "split_parameters"]
+__all__ = ["beside", "parameter_places", "split_parameters"]
 
 Initializer = Callable[..., tf.Tensor]
 
@@ -30,6 +31,18 @@ def split_parameters(output: tf.Tensor, num_parameters: int) -> tuple[tf.Tensor,
     shift, raw, curve = tf.split(output, [channels, channels, number * channels], axis=-1)
     curve = tf.reshape(curve, tf.concat([tf.shape(shift), [number]], 0))
     return shift, raw, tf.ensure_shape(curve, [*shift.shape, number])
+
+
+def parameter_places(channels: np.ndarray, num_channels: int, num_parameters: int) -> np.ndarray:
+    """Where in the last axis of `output`, above, the numbers of these channels are, in the same order.
+
+    Args:
+        channels: int array, of `num_channels` channels those that are meant.
+        num_parameters: at least 2.
+    """
+    number = num_parameters - 2
+    curves = channels[:, None] * number + np.arange(number)
+    return np.concatenate([channels, num_channels + channels, 2 * num_channels + curves.ravel()])
 
 
 def beside(first: Initializer, number: int, second: Initializer) -> Initializer:

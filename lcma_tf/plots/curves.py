@@ -20,7 +20,10 @@ WARM_UP_SHARE = 0.05  # The first steps of a phase may leave the panel: they dwa
 
 
 def save_training_curves(
-    path: Path, curves: Curves, references: Mapping[str, float] | None = None
+    path: Path,
+    curves: Curves,
+    references: Mapping[str, float] | None = None,
+    factorized_at: int | None = None,
 ) -> None:
     """Draws bits/dim against the step and, where recorded, the parts that sum to it.
 
@@ -30,23 +33,32 @@ def save_training_curves(
             `val_bits_per_dim` (NaN where not measured), all in bits/dim; and optionally the parts
             `latent`, `layer_1` ..., `pixel`.
         references: horizontal lines by name, such as the bits/dim of PNG.
+        factorized_at: the step of one run, of whose parts `curves` are, at which the split was decided.
     """
     parts = _check_curves(curves)
     width = 12.0 if parts else 8.0
     columns = int(width * _CHARACTERS_AN_INCH)
-    text = _explained(curves, bool(references), bool(parts), columns)
+    text = _explained(curves, bool(references), bool(parts), columns, factorized_at)
     below = _LINE * (text.count("\n") + 1) + 0.1
     figure = new_figure(width, 4.6 + below)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, below])[:, 0]
     lower.text(0.02, 1.0, text, va="top", fontsize=9, linespacing=1.35)
     panels = upper.subplots(1, 2 if parts else 1, squeeze=False)[0]
-    _draw_totals(panels[0], curves, references or {})
+    _draw_totals(panels[0], curves, references or {}, factorized_at or 0)
     if parts:
         _draw_parts(panels[1], curves, parts)
+    if factorized_at is not None:
+        for axes in panels:
+            axes.axvline(factorized_at, color="0.3", linewidth=1, linestyle=":")
+            axes.set_xlabel(
+                "step of the run, at the end of each epoch; dotted: the split is decided"
+            )
     save_figure(figure, path)
 
 
-def _explained(curves: Curves, references: bool, with_parts: bool, columns: int) -> str:
+def _explained(
+    curves: Curves, references: bool, with_parts: bool, columns: int, factorized_at: int | None
+) -> str:
     """How to read the picture, in lines of so many characters."""
     sentences = [
         "Validation: the weights at the end of an epoch, with the batch norms' moving statistics; it "
@@ -54,7 +66,12 @@ def _explained(curves: Curves, references: bool, with_parts: bool, columns: int)
         "mostly lies above, for three reasons: it is the mean over the steps of the epoch, while the "
         "weights improve; it takes the statistics of each batch; its images are others."
     ]
-    if len(curves) > 1 and "pretrain" in curves:
+    if factorized_at is not None:
+        sentences.append(
+            f"One run: up to step {factorized_at:,} (pretrain) nothing leaves the flow before the last "
+            "scale; then the split was decided, and train went on with the weights that fit."
+        )
+    elif len(curves) > 1 and "pretrain" in curves:
         sentences.append(
             "pretrain is another network than train: nothing leaves it before the last scale. It only "
             "decides which dimensions leave; its bits/dim are not those of the result."
@@ -95,7 +112,9 @@ def _plot(axes: Any, columns: Mapping[str, np.ndarray], name: str, **style: Any)
     axes.plot(step[measured], value[measured], **style)
 
 
-def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> None:
+def _draw_totals(
+    axes: Any, curves: Curves, references: Mapping[str, float], factorized_at: int
+) -> None:
     settled = list(references.values())
     for index, (phase, columns) in enumerate(curves.items()):
         color = f"C{index}"
@@ -104,7 +123,10 @@ def _draw_totals(axes: Any, curves: Curves, references: Mapping[str, float]) -> 
         _plot(axes, columns, "bits_per_dim", label=f"{phase}, training", **style)
         style = {"color": color, "marker": "o", "markersize": 3}
         _plot(axes, columns, "val_bits_per_dim", label=f"{phase}, validation", **style)
-        late = np.asarray(columns["step"]) >= WARM_UP_SHARE * np.max(columns["step"])
+        # The parts of one run begin where each has its own first step.
+        first = factorized_at if phase == "train" else 0
+        length = np.max(columns["step"]) - first
+        late = np.asarray(columns["step"]) >= first + WARM_UP_SHARE * length
         for name in ("bits_per_dim", "val_bits_per_dim"):
             values = np.asarray(columns[name], dtype=float)[late]
             settled += values[np.isfinite(values)].tolist()

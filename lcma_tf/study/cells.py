@@ -78,11 +78,16 @@ class Cell:
             cpu_seconds,
         )
 
-    def is_of(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> bool:
-        """Whether it is that of a run of these configs on these images."""
+    @property
+    def key(self) -> str:
+        """What runs that come to the same have in common.
+
+        Raises:
+            ConfigError: its configs are none.
+        """
         # Through the configs, so that a field that came later has its default.
-        ours = FlowConfig.from_dict(self.flow), TrainConfig.from_dict(self.train)
-        return self.images == dict(images) and _compared(*ours) == _compared(flow, train)
+        configs = FlowConfig.from_dict(self.flow), TrainConfig.from_dict(self.train)
+        return _key(*configs, self.images)
 
 
 class Cells:
@@ -97,12 +102,11 @@ class Cells:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(expanded(os.fspath(path)))
-        self._cells = self._read()
+        self._cells = self._read()  # By their keys; of one key the newest.
 
     def find(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> Cell | None:
         """The cell of a run; None if there is none. The newest, if there are several."""
-        found = [cell for cell in self._cells if cell.is_of(flow, train, images)]
-        return found[-1] if found else None
+        return self._cells.get(_key(flow, train, images))
 
     def add(self, cell: Cell) -> None:
         """Appends `cell`, after those that other processes have added meanwhile.
@@ -123,22 +127,21 @@ class Cells:
                 file.write(line + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-        self._cells.append(cell)
+        self._cells[cell.key] = cell
 
-    def _read(self) -> list[Cell]:
+    def _read(self) -> dict[str, Cell]:
         try:
             lines = self.path.read_text().splitlines() if self.path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise CellsError(
                 f"`cells` must be a file of results; got {str(self.path)!r}: {error}."
             ) from error
-        cells = []
+        cells = {}
         for number, line in enumerate(lines, start=1):
             try:
                 cell = Cell(**json.loads(line))
-                cell.is_of(FlowConfig(), TrainConfig(), {})  # Its configs can be read.
                 float(cell.metrics["test_bits_per_dim"])
-                cells.append(cell)
+                cells[cell.key] = cell
             except (ValueError, TypeError, KeyError, ConfigError) as error:
                 if number == len(lines):
                     break
@@ -162,8 +165,6 @@ def processor() -> str:
     return f"{found.get('model name', platform.machine())}, {units}"
 
 
-def _compared(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
-    values = json.loads(json.dumps({"flow": flow.to_dict(), "train": train.to_dict()}))
-    for name in _NOT_COMPARED:
-        values["train"].pop(name, None)
-    return values
+def _key(flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> str:
+    compared = {k: v for k, v in train.to_dict().items() if k not in _NOT_COMPARED}
+    return json.dumps([flow.to_dict(), compared, dict(images)], sort_keys=True)

@@ -10,7 +10,7 @@ from lcma_tf.choices import RULES
 from lcma_tf.config import MAX_SEED, FlowConfig, TrainConfig, require
 from lcma_tf.factorization import evidence_of, needs_pretraining
 
-__all__ = ["Arm", "StudyConfig", "run_configs"]
+__all__ = ["Arm", "StudyConfig", "extra_steps", "run_configs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Arm:
 
     @property
     def pretrains(self) -> bool:
-        """Whether the rule is decided by a pretraining, whose steps come on top."""
+        """Whether the rule is decided by a flow without splits: a pretraining, or a warm-up."""
         return needs_pretraining(self.rule)
 
     @property
@@ -89,9 +89,15 @@ class StudyConfig:
     def arms(self, train: TrainConfig) -> tuple[Arm, ...]:
         """What is compared: each rule at `train.train_steps`, then those with extra steps."""
         equal_steps = [Arm(rule, train.train_steps) for rule in self.split_rules]
-        total = train.train_steps + train.pretrain_steps
+        total = train.train_steps + extra_steps(train)
         longer = [Arm(arm.rule, total) for arm in equal_steps if not arm.pretrains]
-        return (*equal_steps, *(longer if self.equal_compute else ()))
+        is_wanted = self.equal_compute and total > train.train_steps
+        return (*equal_steps, *(longer if is_wanted else ()))
+
+
+def extra_steps(train: TrainConfig) -> int:
+    """Steps of the pretraining that comes on top; 0 where a warm-up is a part of each run."""
+    return train.pretrain_steps if train.factorize_at_step is None else 0
 
 
 def run_configs(
@@ -99,5 +105,7 @@ def run_configs(
 ) -> tuple[FlowConfig, TrainConfig]:
     """The configs of one run of a study: those of the study but for rule, steps and seed."""
     # The steps of a pretraining are those of the study, also where `arm` trains for longer.
-    changed = dataclasses.replace(train, split_rule=arm.rule, train_steps=arm.steps, seed=seed)
-    return dataclasses.replace(flow, seed=seed), changed
+    changes = {"split_rule": arm.rule, "train_steps": arm.steps, "seed": seed}
+    if not arm.pretrains:
+        changes["factorize_at_step"] = None  # It has nothing to wait for.
+    return dataclasses.replace(flow, seed=seed), dataclasses.replace(train, **changes)

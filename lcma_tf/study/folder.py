@@ -124,26 +124,30 @@ class StudyFolder(Workdir):
 
     def metrics_of(self, arm: Arm, seed: int) -> dict[str, Any]:
         """The `metrics.json` of a finished run, of here or of a cell; empty if there is none."""
-        workdir, cell = self.run(arm, seed), self._cell(arm, seed)
-        if is_finished(workdir):
-            return workdir.read_metrics()
+        if is_finished(self.run(arm, seed)):
+            return self.run(arm, seed).read_metrics()
+        cell = self._cell(arm, seed)
         return {} if cell is None else cell.metrics
 
     def validation_curve(self, arm: Arm, seed: int) -> Mapping[str, np.ndarray]:
         """`step` and `val_bits_per_dim` of a finished run's training, one entry an epoch."""
-        workdir, cell = self.run(arm, seed), self._cell(arm, seed)
-        if cell is not None and not is_finished(workdir):
-            return {name: np.array(column) for name, column in cell.curve.items()}
-        curves = workdir.curves("train")
-        return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
+        if is_finished(self.run(arm, seed)):
+            curves = self.run(arm, seed).curves("train")
+            return {name: curves[name] for name in (STEP, "val_bits_per_dim")}
+        cell = self._cell(arm, seed)
+        curve = {} if cell is None else cell.curve
+        return {name: np.array(column) for name, column in curve.items()}
 
     def keep_cell(self, arm: Arm, seed: int, cpu_seconds: float | None) -> None:
-        """Adds a run that has just been finished here to the cells, if there is a file of them.
+        """Adds a run that is finished here to the cells, if there is a file of them without it.
+
+        Args:
+            cpu_seconds: of the run; None = they are not known.
 
         Raises:
             SaveError: it cannot be written.
         """
-        if self.cells is not None:
+        if self.cells is not None and self._cell(arm, seed) is None:
             curve, metrics = self.validation_curve(arm, seed), self.metrics_of(arm, seed)
             self.cells.add(Cell.of_run(*self._of_run(arm, seed), metrics, curve, cpu_seconds))
 

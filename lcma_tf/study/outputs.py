@@ -17,7 +17,7 @@ from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.files.saving import write_json, written_whole
 from lcma_tf.model import load
 from lcma_tf.plots.study import save_ablation, save_sample_grids
-from lcma_tf.study.config import Arm, StudyConfig
+from lcma_tf.study.config import Arm, StudyConfig, extra_steps
 from lcma_tf.study.folder import StudyFolder, is_finished
 from lcma_tf.study.markdown import as_markdown
 from lcma_tf.study.report import StudyReport
@@ -45,7 +45,7 @@ def write_outputs(
     report = StudyReport(
         results,
         train.train_steps,
-        train.pretrain_steps,
+        extra_steps(train),
         study.seeds,
         _about(folder, train, data, results),
         tuple(folder.commands()),
@@ -98,7 +98,8 @@ def _samples(workdir: Workdir, seed: int) -> np.ndarray:
 
 
 def _label(arm: Arm, report: StudyReport) -> str:
-    pretraining = f" + {report.pretrain_steps:,} pretraining" if arm.pretrains else ""
+    extra = report.total_steps(arm) - arm.steps
+    pretraining = f" + {extra:,} pretraining" if extra else ""
     return f"{arm.rule}\n{arm.steps:,}{pretraining} steps"
 
 
@@ -127,6 +128,11 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         f"{'mirrored at random' if train.flip else 'not mirrored'}; the state with the best "
         "validation bits/dim is scored, on the whole test split, with one noise draw an image.",
     ]
+    if train.factorize_at_step is not None:
+        lines.append(
+            f"One run: rules that read what a flow without splits has learned decide after step "
+            f"{train.factorize_at_step:,} of their own steps, and go on with its weights that fit."
+        )
     for run in [run for by_seed in results.values() for run in by_seed.values()][:1]:
         figures = {name: run.get(f"{codec}_bits_per_dim") for codec, name in _CODECS.items()}
         coded = ", ".join(f"{n} {value:.3f}" for n, value in figures.items() if value is not None)

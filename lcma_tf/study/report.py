@@ -45,7 +45,8 @@ class StudyReport:
     Args:
         results: arm -> seed -> the run's `metrics.json`, finished runs only.
         train_steps: of the arms at equal steps.
-        pretrain_steps: of the pretraining that the rules of one seed share.
+        pretrain_steps: of the pretraining that the rules of one seed share; 0 = there is none, but in
+            each run a warm-up.
         seeds: all seeds of the study, also of runs that are not finished.
         about: lines on the data set and the model.
         commands: what the study was run with.
@@ -77,7 +78,7 @@ class StudyReport:
         """
         total = self.train_steps + self.pretrain_steps
         found = []
-        for title, steps, arms in (
+        budgets = (
             (
                 f"At equal training steps ({self.train_steps:,}; a pretraining comes on top)",
                 self.train_steps,
@@ -88,7 +89,9 @@ class StudyReport:
                 total,
                 [arm for arm in self.results if self.total_steps(arm) == total],
             ),
-        ):
+        )
+        # Without a pretraining the two are one.
+        for title, steps, arms in budgets if self.pretrain_steps else budgets[1:]:
             baseline = Arm(BASELINE, steps)
             if baseline in arms and len(arms) > 1:
                 others = [arm for arm in arms if arm != baseline]

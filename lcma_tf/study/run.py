@@ -1,8 +1,9 @@
 """The paper's Table 2 as one program: every split rule with every seed, then tables and pictures.
 
 A study is a folder of ordinary runs (`lcma_tf.experiment.run`), each resumable by itself. The rules of
-one seed share one pretraining; data, steps, parameters and seeds are the same for all. After each run
-the outputs are written anew, so that a study can be read before it is finished.
+one seed share one pretraining, unless each has a warm-up of its own (`TrainConfig.factorize_at_step`);
+data, steps, parameters and seeds are the same for all. After each run the outputs are written anew, so
+that a study can be read before it is finished.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lcma_tf.experiment.run import Run
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.say import say
-from lcma_tf.study.config import Arm, StudyConfig, run_configs
+from lcma_tf.study.config import Arm, StudyConfig, extra_steps, run_configs
 from lcma_tf.study.folder import StudyFolder, is_finished
 from lcma_tf.study.leftovers import nothing_left_behind
 from lcma_tf.study.outputs import write_outputs
@@ -98,6 +99,9 @@ class Study:
 
     def _run_missing(self) -> None:
         runs = self._runs()
+        for run in runs:
+            if is_finished(self.folder.run(*run)):  # Before there was a file of cells, may be.
+                self.folder.keep_cell(*run, None)
         left = [run for run in runs if not self.folder.metrics_of(*run)]
         say(f"study: {len(runs)} runs, {len(runs) - len(left)} of them finished")
         clock, failures = _Clock(), {}
@@ -156,11 +160,12 @@ class Study:
         """
         of_run, fingerprint = self._configs(arm, seed), self.data.fingerprint
         workdir = self.folder.run(arm, seed)
-        if not all(workdir.evidence(name).exists() for name in arm.pretrained_evidence):
+        wanted = arm.pretrained_evidence if self._shares(arm) else ()
+        if not all(workdir.evidence(name).exists() for name in wanted):
             shared = self._pretrained(seed, arm)
             with workdir.locked():
                 workdir.claim(*of_run, fingerprint)
-                for name in arm.pretrained_evidence:  # A phase that is done.
+                for name in wanted:  # A phase that is done.
                     layers = load_contributions(shared.evidence(name))
                     save_contributions(workdir.evidence(name), layers)
         started = time.process_time()
@@ -177,19 +182,23 @@ class Study:
             self._run_in(shared, configs).pretrain(arm.pretrained_evidence[-1])
         return shared
 
+    def _shares(self, arm: Arm) -> bool:
+        """Whether `arm` is decided by the pretraining of its seed."""
+        return arm.pretrains and extra_steps(self.train) > 0
+
     def _run_in(self, workdir: Workdir, configs: tuple[FlowConfig, TrainConfig]) -> Run:
         return Run(*configs, self.data, workdir, self.runtime)
 
     def _is_begun(self, arm: Arm, seed: int) -> bool:
         shared = self.folder.pretraining(seed)
         is_pretraining = (
-            arm.pretrains and shared.path.exists() and not shared.contributions.exists()
+            self._shares(arm) and shared.path.exists() and not shared.contributions.exists()
         )
         return self.folder.run(arm, seed).path.exists() or is_pretraining
 
     def _steps(self, runs: Sequence[Comparison]) -> int:
         """Steps that these runs take, with the pretrainings that they need and nobody has done."""
-        pretrainings = {seed for arm, seed in runs if arm.pretrains}
+        pretrainings = {seed for arm, seed in runs if self._shares(arm)}
         missing = [s for s in pretrainings if not self.folder.pretraining(s).contributions.exists()]
         return sum(arm.steps for arm, _ in runs) + len(missing) * self.train.pretrain_steps
 

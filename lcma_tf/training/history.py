@@ -1,14 +1,15 @@
 """`history.csv`: a line an epoch, on the disk when the epoch ends, read whatever a kill left of it.
 
 A line says by itself after how many steps it was written (`step`): how many make an epoch may change
-between two calls of one run.
+between two calls of one run. And, where the split is decided in the midst of a training, on which side
+of that (`factorized`).
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -16,9 +17,18 @@ import numpy as np
 from lcma_tf.files.saving import refusals_named, written_whole
 from lcma_tf.training.backup import optimizer_step
 
-__all__ = ["STEP", "HistoryLogger", "number_steps", "read_curves", "read_history", "write_history"]
+__all__ = [
+    "FACTORIZED",
+    "STEP",
+    "HistoryLogger",
+    "number_steps",
+    "read_curves",
+    "read_history",
+    "write_history",
+]
 
 STEP = "step"  # The column with the optimizer steps that were done.
+FACTORIZED = "factorized"  # 0 before the split, 1 after it; in runs that have both.
 
 
 class HistoryLogger(keras.callbacks.CSVLogger):
@@ -26,10 +36,12 @@ class HistoryLogger(keras.callbacks.CSVLogger):
 
     Args:
         path: the CSV file; lines are added to those that it has.
+        marks: column -> what every line has in it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], marks: Mapping[str, float] | None = None):
         super().__init__(os.fspath(path), append=True)
+        self._marks = dict(marks or {})
 
     def on_train_begin(self, logs=None):
         with refusals_named(self.filename):
@@ -37,7 +49,8 @@ class HistoryLogger(keras.callbacks.CSVLogger):
 
     def on_epoch_end(self, epoch, logs=None):
         with refusals_named(self.filename):
-            super().on_epoch_end(epoch, {**(logs or {}), STEP: optimizer_step(self.model)})
+            known = {**self._marks, STEP: optimizer_step(self.model)}
+            super().on_epoch_end(epoch, {**(logs or {}), **known})
             os.fsync(self.csv_file.fileno())  # pyright: ignore[reportOptionalMemberAccess]
 
 

@@ -31,6 +31,7 @@ from lcma_tf.training.callbacks import (
 )
 from lcma_tf.training.history import HistoryLogger
 from lcma_tf.training.non_finite import StopAtNonFinite
+from lcma_tf.training.part import Part
 from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.probe import ProbeEachEpoch
 
@@ -52,6 +53,7 @@ class TrainingPhase:
         files: where it is kept.
         initial: gives the flow to begin with, of the same kind; None = fresh weights. Called by the
             chief alone, before the first step.
+        part: which part of a training it is, if not all of it.
     """
 
     flow: FlowConfig
@@ -59,6 +61,7 @@ class TrainingPhase:
     num_steps: int
     files: PhaseFiles
     initial: Callable[[], FlowModel] | None = None
+    part: Part = dataclasses.field(default_factory=Part)
 
     def run(self, data: ImageData, config: TrainConfig, runtime: Runtime) -> FlowModel:
         """Does the phase, or what is left of it.
@@ -102,7 +105,7 @@ class TrainingPhase:
         with runtime.strategy.scope():
             model = FlowModel(self.flow, self.factorization, rematerialize=options.rematerialize)
             model.compile(
-                make_optimizer(config, self.num_steps),
+                make_optimizer(config, self.part.run_steps or self.num_steps, self.part.first_step),
                 loss=NegativeLogLikelihood(),
                 steps_per_execution=options.steps_per_execution,
                 jit_compile=options.jit_compile,  # pyright: ignore[reportArgumentType]
@@ -111,12 +114,20 @@ class TrainingPhase:
         return model
 
     def _restore(self, model: FlowModel, resume: Resume) -> int:
-        step = resume.restore(model)
-        if not step and self.initial is not None:
-            say("begin with the weights of another run")
-            model.set_weights(self.initial().get_weights())
-            model.training_calls.assign(0)  # The noise is that of this run.
-        return step
+        step, first = resume.restore(model), self.part.first_step
+        if step or self.initial is None:
+            return step
+        model.set_weights(self.initial().get_weights())
+        model.training_calls.assign(first)  # The noise is that of this run.
+        model.optimizer.iterations.assign(first)
+        return first
+
+    def _place(self, step: int, steps_per_epoch: int) -> tuple[int, float | None]:
+        """The epoch after `step`, and the best bits/dim before it; the history is cut to it."""
+        files, part = self.files, self.part
+        before = [] if step > part.first_step else part.lines_before()
+        epoch = len(before) or files.epochs_until(step, steps_per_epoch)
+        return epoch, files.forget_epochs_from(epoch, part.first_step, before)
 
     def _fit(
         self, model: FlowModel, data: ImageData, config: TrainConfig, runtime: Runtime
@@ -128,11 +139,10 @@ class TrainingPhase:
         step = workers.on_chief(lambda: self._restore(model, resume))
         if step or self.initial is not None:
             workers.share([*model.weights, *model.optimizer.variables])
-        epoch = workers.on_chief(lambda: files.epochs_until(step, steps_per_epoch))
-        best_before = workers.on_chief(lambda: files.forget_epochs_from(epoch))
+        epoch, best_before = workers.on_chief(lambda: self._place(step, steps_per_epoch))
         if step >= self.num_steps:
             return
-        if step and workers.is_chief:
+        if step > self.part.first_step and workers.is_chief:
             say(f"go on from step {step:,}")
         left = self.num_steps - step
         runtime.config.check_divides("the steps that are left", left)
@@ -142,7 +152,7 @@ class TrainingPhase:
             TrainingProgress(config.batch_size, num_replicas),
             keras.callbacks.TensorBoard(os.fspath(files.logs), write_graph=False),
             BestWeights(files.best, best_before),
-            HistoryLogger(files.history),
+            HistoryLogger(files.history, self.part.marks),
         ]
         averaged = []
         if config.ema is not None:
@@ -188,8 +198,15 @@ def full_disk_named(path: pathlib.Path) -> Iterator[None]:
         raise
 
 
-def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Optimizer:
-    """Adam as the RealNVP program sets it, with the schedule and clipping of `config`."""
+def make_optimizer(
+    config: TrainConfig, num_steps: int, first_step: int = 0
+) -> keras.optimizers.Optimizer:
+    """Adam as the RealNVP program sets it, with the schedule and clipping of `config`.
+
+    Args:
+        num_steps: at which the schedule ends.
+        first_step: with which this optimizer takes over.
+    """
     rate = config.learning_rate
     if config.learning_rate_schedule == "cosine" or config.warmup_steps:
         rate = keras.optimizers.schedules.CosineDecay(
@@ -202,6 +219,7 @@ def make_optimizer(config: TrainConfig, num_steps: int) -> keras.optimizers.Opti
     return FusedAdam(
         rate,  # pyright: ignore[reportArgumentType]
         epsilon=1e-8,
+        first_step=first_step,
         global_clipnorm=config.clip_norm,
         **({} if config.ema is None else {"use_ema": True, "ema_momentum": config.ema}),
     )

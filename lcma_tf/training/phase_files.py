@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -91,33 +91,40 @@ class PhaseFiles:
         steps = [row.get(STEP) for row in read_history(self.history)]
         return steps.index(step) + 1 if step in steps else -(-step // steps_per_epoch)
 
-    def forget_epochs_from(self, epoch: int) -> float | None:
+    def forget_epochs_from(
+        self, epoch: int, first_step: int = 0, before: Sequence[dict] = ()
+    ) -> float | None:
         """Cuts the history to the epochs that are done; returns their best validation bits/dim.
+
+        Args:
+            epoch: how many that are, those of the part before this phase included.
+            first_step: with which the phase begins; the best is one of its own.
+            before: if it has not begun, the lines of the part before, with which its history begins.
 
         Raises:
             BackupError: history or best weights are not those of a run that has done so many epochs.
         """
         history, rows = self.history, read_history(self.history)
-        if (
-            not epoch and len(rows) > 1
-        ):  # The first epoch may be told of before its backup is there.
+        # The first epoch may be told of before its backup is there.
+        if epoch == len(before) and len(rows) > epoch + 1:
             raise BackupError(
                 f"A run that has done {len(rows)} epochs goes on from a backup; got a history "
                 f"{os.fspath(history)!r} of so many and no backup beside it. Put the backup back, or "
                 f"remove {os.fspath(history.parent)!r} to begin this phase anew."
             )
-        rows = rows[:epoch]
+        rows = [*before] or rows[:epoch]
         if [row["epoch"] for row in rows] != list(range(epoch)):
             raise BackupError(
                 f"The history {os.fspath(history)!r} must tell of the {epoch} epochs that the backup "
                 f"beside it has done; got {len(rows)}. Put it back, or remove "
                 f"{os.fspath(history.parent)!r} to begin this phase anew."
             )
-        if rows:
+        own = [row for row in rows if row.get(STEP, np.inf) > first_step]
+        if own:
             self._checked_best(read_weights)
-        if history.exists():  # A run of before had fewer columns.
+        if history.exists() or rows:  # A run of before had fewer columns.
             write_history(history, rows, [*rows[0], *PROBE_COLUMNS, STEP] if rows else [])
-        return float(np.min([row["val_bits_per_dim"] for row in rows])) if rows else None
+        return float(np.min([row["val_bits_per_dim"] for row in own])) if own else None
 
     def load_best(self, model: keras.Model) -> None:
         """Gives `model` the weights of the best epoch.

@@ -20,8 +20,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow.python.framework import config as tf_config
 
 import commands
 import lcma_tf
@@ -31,6 +29,8 @@ from lcma_tf.training import backup
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.history import read_history
 from lcma_tf.training.phase import make_optimizer
+
+pytestmark = pytest.mark.usefixtures("eager_and_deterministic")
 
 # Two epochs of pretraining and three of training, the last one not full.
 SMALL = {**commands.TINY, "base_dim": 1, "pretrain_steps": 8, "train_steps": 10}
@@ -51,16 +51,6 @@ WRITTEN = [
     "metrics.json",
     *(f"{name}.png" for name in PICTURES),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deterministic_ops():
-    """And in eager mode: to trace a function takes longer than to run it for so few steps."""
-    tf.config.experimental.enable_op_determinism()
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-    tf_config.disable_op_determinism()
 
 
 class Recorded:

@@ -162,3 +162,15 @@ def test_lcma_decides_on_it():
     assert [layer.shape for layer in contributions] == [(8, 8, 1), (8, 8, 1)]
     mean = np.mean(np.sum(model.layer_terms(images, 0.5), axis=(0, 2, 3, 4)))
     np.testing.assert_allclose(np.sum(contributions[-1]), mean, rtol=1e-4)
+
+
+def test_exits_by_a_residual_network_are_as_wide_as_the_couplings_of_their_level():
+    for widths, expected in ((None, [4, 4]), ((3, 5, 7), [3, 5])):
+        model = tiny_glow(
+            random_weights=None,
+            num_scales=3,
+            num_steps_per_scale=1,
+            exit_prior="residual",
+            level_widths=widths,
+        )
+        assert [net.width for net in model.networks if net.name.endswith("_exit")] == expected

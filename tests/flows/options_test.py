@@ -40,6 +40,10 @@ OPTIONS = {
         "random",
         {"coupling": "spline", "coupling_masks": "aligned", "num_couplings": 2},
     ),
+    "exits by a residual network": (
+        "random",
+        {"exit_prior": "residual", "level_widths": (3, 2), "level_blocks": (1, 2)},
+    ),
     "conditional exits": ("lcma", {"coupling_masks": "swapped", "exit_prior": "conditional"}),
 }
 
@@ -74,7 +78,11 @@ def test_every_dimension_is_changed_in_each_layer_until_it_exits(flow):
 
 def test_each_network_runs_once(flow):
     once = num_convolutions(flow.config)
-    once += sum(isinstance(net, lcma_tf.networks.ExitConditioner) for net in flow.networks)
+    (exits,) = [net for net in flow.networks if net.name == "layer_1_exit"] or [None]
+    if isinstance(exits, lcma_tf.networks.ResidualConditioner):
+        once += 3 * exits.num_residual_blocks + 3
+    elif exits is not None:
+        once += 1
     for function in (flow.passes.log_prob, flow.passes.decode):
         assert count_ops(function.get_concrete_function()) == once
 

@@ -8,11 +8,13 @@ import tensorflow as tf
 from lcma_tf.model.fused_adam import FusedAdam
 
 
-def _steps(optimizer, num_steps=5, dtype="float32"):
+def _steps(optimizer, num_steps=5, dtype="float32", rates=()):
     """The weights after steps down a badly scaled bowl, whose gradients are nowhere near zero."""
     curvature = tf.constant([[1.0, 50.0], [1000.0, 0.1]], dtype)
     variable = keras.Variable(np.array([[1.0, -2.0], [3.0, 4.0]]), dtype=dtype)
     for _ in range(num_steps):
+        if rates:
+            optimizer.learning_rate = next(rates)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(curvature * tf.square(variable.value + 10.0))
         gradient = tape.gradient(loss, variable.value)
@@ -34,6 +36,17 @@ def test_a_schedule_is_followed():
     schedule = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=5)
     expected = _steps(keras.optimizers.Adam(schedule, epsilon=1e-8))
     np.testing.assert_allclose(_steps(FusedAdam(schedule)), expected, rtol=1e-5)
+
+
+def test_it_takes_over_where_another_has_been():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=9)
+    later = FusedAdam(schedule, first_step=4)
+    later.iterations.assign(4)
+    rates = iter([float(schedule(step)) for step in range(4, 9)])
+    plain = keras.optimizers.Adam(0.1, epsilon=1e-8)
+    expected = _steps(plain, rates=rates)
+    np.testing.assert_allclose(_steps(later), expected, rtol=1e-5)
+    assert FusedAdam.from_config(later.get_config()).first_step == 4
 
 
 def test_it_comes_back_from_its_config():

@@ -34,13 +34,25 @@ def expected(found, kept):
     hidden = np.maximum(convolve(kept, get["first_kernel"], get["first_bias"]), 0)
     hidden = np.maximum(convolve(hidden, get["second_kernel"], get["second_bias"]), 0)
     output = convolve(hidden, get["last_kernel"], get["last_bias"]) * np.exp(3 * get["logs"])
-    return output[..., :3], -np.log1p(np.exp(-output[..., 3:] - 2))
+    return output[..., :3], np.log(0.1 + 0.9 / (1 + np.exp(-output[..., 3:] - 2)))
 
 
 def test_it_begins_as_a_constant_scale():
     shift, log_scale = network(moved=False)(KEPT)
     assert not np.any(shift)
-    np.testing.assert_allclose(log_scale, -np.log1p(np.exp(-2.0)), rtol=1e-6)
+    np.testing.assert_allclose(log_scale, np.log(0.1 + 0.9 / (1 + np.exp(-2.0))), rtol=1e-6)
+
+
+def test_whatever_it_is_shown_the_way_back_divides_by_a_tenth_at_most():
+    found = network()
+    with tf.GradientTape() as tape:
+        _, log_scale = found(1e6 * KEPT)
+        loss = tf.reduce_sum(log_scale)
+    assert np.min(log_scale) == pytest.approx(np.log(0.1)) and np.max(log_scale) <= 1e-6
+    gradients = tape.gradient(
+        loss, [v.value for v in found.trainable_variables], unconnected_gradients="zero"
+    )
+    assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)])

@@ -130,7 +130,7 @@ import numpy as np
 import tensorflow as tf
 import lcma_tf
 
-config = lcma_tf.FlowConfig(num_scales=1, base_dim=32, num_residual_blocks=4, num_couplings=1)
+config = lcma_tf.FlowConfig(num_scales=1, base_dim=32, num_residual_blocks=4)
 model = lcma_tf.FlowModel(config, rematerialize=json.loads(sys.argv[1]))
 model.compile(keras.optimizers.Adam(), loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
 images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)

@@ -133,6 +133,16 @@ def test_curves_of_one_epoch_are_points_and_say_what_they_are(drawn):
     assert "pretrain" not in told and "Parts" not in told and "dashed" not in told
 
 
+def test_curves_of_one_run_tell_when_the_split_was_decided(drawn):
+    first, second = curves(True, 2), curves(True, 3)
+    second["step"] = second["step"] + first["step"][-1]
+    step = int(first["step"][-1])
+    plots.save_training_curves("x", {"pretrain": first, "train": second}, factorized_at=step)
+    told = texts(drawn[0])
+    assert f"One run: up to step {step:,} (pretrain) nothing leaves" in told
+    assert "dotted: the split is decided" in told and "another network" not in told
+
+
 def test_the_difference_of_a_reconstruction_counts_pixels_not_channels(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(plots.images, "_save_rows", lambda *arguments: titles.append(arguments[-1]))

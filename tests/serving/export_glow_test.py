@@ -1,8 +1,11 @@
-"""A Glow as it is exported: what TensorFlow's C++ loader and session make of its graph."""
+"""A Glow as it is exported, with a rotation and exits that depend on what stays, in the C++ session."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
+import lcma_tf
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.runtime.cpp_session import CppSession
 from testing import random_images, tiny_glow
@@ -10,7 +13,10 @@ from testing import random_images, tiny_glow
 
 @pytest.mark.parametrize("coupling", ["affine", "spline"])
 def test_the_exported_graph_says_what_the_model_says(coupling, tmp_path):
-    model = tiny_glow(num_steps_per_scale=1, coupling=coupling)
+    plain = tiny_glow(num_steps_per_scale=1, exit_prior="conditional", coupling=coupling)
+    turned = dataclasses.replace(plain.factorization, rotations=[[[0.6, 0.8], [-0.8, 0.6]]])
+    model = lcma_tf.FlowModel(plain.config, turned)
+    model.set_weights(plain.get_weights())
     version = export_flow(
         model, tmp_path, max_batch_size=4
     )  # Compared with the model as it is made.

@@ -283,6 +283,22 @@ def test_rules_seeds_and_equal_compute_can_be_added(run_study, report):
     assert "At equal compute (15 steps in all" in report()
 
 
+def test_with_a_warm_up_in_each_run_nothing_is_shared(run_study, report, tmp_path):
+    train = dataclasses.replace(TRAIN, factorize_at_step=4)
+    ran = run_study(("realnvp", "lcma"), (0,), train=train, equal_compute=True)
+    assert ran == ["0/realnvp-9", "0/lcma-9"]  # These are of equal compute.
+    folder = StudyFolder(tmp_path / "study")
+    assert not folder.pretraining(0).path.exists()
+    steps = {
+        arm.rule: folder.run(arm, 0).read_configs()[1].factorize_at_step
+        for arm in StudyConfig(("realnvp", "lcma")).arms(train)
+    }
+    assert steps == {"realnvp": None, "lcma": 4}
+    told = report()
+    assert "At equal compute (9 steps in all" in told and "comes on top" not in told
+    assert "decide after step 4 of their own steps" in told
+
+
 def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     path = tmp_path / "cells.jsonl"
     assert run_study(("realnvp",), (0, 1), cells=Cells(path)) == ["0/realnvp-9", "1/realnvp-9"]
@@ -293,14 +309,19 @@ def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     here, elsewhere = (tmp_path / name / "ablation.json" for name in ("study", "elsewhere"))
     ours = json.loads(elsewhere.read_text())
     assert ours["arms"][0] == json.loads(here.read_text())["arms"][0] and len(ours["runs"]) == 4
+    run_study(("realnvp", "random"), (0, 1), cells=Cells(path))
+    assert len(path.read_text().splitlines()) == 4  # Those of here are there already.
     # What counts is what comes out: not where the images are, nor how often it is looked at.
     moved = dataclasses.replace(TRAIN, dataset="npz:y", steps_per_epoch=3)
     assert run_study(("random",), (1,), train=moved, at="third", cells=Cells(path)) == []
     longer = dataclasses.replace(TRAIN, train_steps=10)
     more = run_study(("random",), (1,), train=longer, at="fourth", cells=Cells(path))
     assert more == ["1/random-10"]
+    # Runs of before there was a file are added to it, too.
+    run_study(("lcma",), (0,))
+    run_study(("lcma",), (0,), cells=Cells(path))
     lines = path.read_text().splitlines()
-    assert len(lines) == 5 and str(tmp_path) not in path.read_text()
+    assert len(lines) == 7 and str(tmp_path) not in path.read_text()
     cell = json.loads(lines[0])
     assert cell["curve"] == {"step": [9.0], "val_bits_per_dim": [4.0]}
     assert cell["processor"] and cell["cpu_seconds"] >= 0
