@@ -133,6 +133,11 @@ def tf_variables(network: Any) -> list[tf.Variable]:
     return [v for v in variables if isinstance(v, tf.Variable)]
 
 
+def places(kept: np.ndarray) -> np.ndarray:
+    """Of each entry its place among those that are False; behind these all for those that are True."""
+    return np.where(kept, np.count_nonzero(~kept), np.cumsum(~kept) - 1).astype(np.int32)
+
+
 def _take(images: tf.Tensor, channels: np.ndarray) -> tf.Tensor:
     indices = np.flatnonzero(channels)
     if indices[-1] - indices[0] + 1 == indices.size:
@@ -146,5 +151,5 @@ def _put(changed: tf.Tensor, kept_channels: np.ndarray) -> tf.Tensor:
     before, after = int(indices[0]), int(kept_channels.size - 1 - indices[-1])
     if indices.size + before + after == kept_channels.size:
         return tf.pad(changed, [[0, 0], [0, 0], [0, 0], [before, after]])
-    place = np.where(kept_channels, indices.size, np.cumsum(~kept_channels) - 1)
-    return tf.gather(tf.pad(changed, [[0, 0], [0, 0], [0, 0], [0, 1]]), place, axis=-1)
+    padded = tf.pad(changed, [[0, 0], [0, 0], [0, 0], [0, 1]])
+    return tf.gather(padded, places(kept_channels), axis=-1)

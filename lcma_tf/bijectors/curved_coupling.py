@@ -7,7 +7,7 @@ from typing import Unpack
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.bijectors.coupling import AffineCoupling, Conditioner
+from lcma_tf.bijectors.coupling import AffineCoupling, Conditioner, places
 from lcma_tf.bijectors.pass_options import PassOptions
 
 __all__ = ["CurvedCoupling"]
@@ -73,9 +73,7 @@ class CurvedCoupling(AffineCoupling):
         super().__init__(mask, conditioner, name=name)
         flat = self.mask.ravel()
         self._indices = np.flatnonzero(~flat).astype(np.int32)
-        # Of each position its place among those that change; behind them all is a row of zeros.
-        place = np.where(flat, self._indices.size, np.cumsum(~flat) - 1)
-        self._place = place.astype(np.int32)
+        self._place = places(flat)
 
     def bend(self, values: tf.Tensor, curve: tf.Tensor) -> Bent:
         """The curve, and the logarithm of its slope, from data to latents."""
@@ -124,7 +122,7 @@ class CurvedCoupling(AffineCoupling):
         return tf.where(self.mask, image, values), log_slope
 
 
-# The gradient of a gather is a scatter, slow and sparse; that of each of these is the other.
+# The gradient of a gather is a scatter, slow and sparse; that of each of these two is the other.
 def _take_rows(rows: tf.Tensor, indices: np.ndarray, place: np.ndarray) -> tf.Tensor:
     """`rows[:, indices]`."""
 

@@ -19,7 +19,8 @@ _NUM_BINS = 4
 # In the units behind the affine map, where values are of the size of the latents.
 _BOUND = 3.0
 # Float32 has to come back through the spline: where that is all but flat, digits are lost for good. So
-# bins are no narrower and no lower than this share of the interval, and slopes at knots in [1/6, 6].
+# bins are no narrower and no lower than this share of the interval, and slopes at knots in [1/6, 6];
+# between knots they are then in [1/2776, 61], whatever a network says.
 _MIN_SHARE = 0.03
 _MAX_LOG_SLOPE = float(np.log(6.0))
 
@@ -41,7 +42,9 @@ class SplineCoupling(CurvedCoupling):
     changed value is mapped by itself, with finite gradients whatever value and curve are. Log-det terms:
     log_scale + log spline'(u) (nats). Shapes: x, y and terms `[..., h, w, c]`.
 
-    Source: Durkan et al. 2019, sections 3.1 and 3.2, equations 4 to 8; after Gregory and Delbourgo 1982.
+    Source: Durkan et al. 2019, "Neural spline flows", section 3.1, equations 4 and 5, and appendix A,
+    which has the inverse; after Gregory and Delbourgo 1982. The affine map before it, the bounds of bins
+    and slopes, and the tanh are ours.
 
     Args:
         mask: as in `AffineCoupling`.
@@ -83,8 +86,11 @@ class SplineCoupling(CurvedCoupling):
         inside = tf.clip_by_value(values, -_BOUND, _BOUND)
         bins = _bins(inside, curve, by=1)
         t = bins.place_of(inside)
-        _, log_slope = bins.value_and_log_slope(t)
-        return _outside_as_it_is(values, bins.u + t * bins.width, log_slope)
+        value, log_slope = bins.value_and_log_slope(t)
+        # One step of Newton's, all of which is there: the root has lost two digits near an end of a bin
+        # where the spline is far steeper than in the middle.
+        result = bins.u + t * bins.width - (value - inside) * tf.exp(-log_slope)
+        return _outside_as_it_is(values, result, log_slope)
 
 
 class _Bins(NamedTuple):
@@ -114,8 +120,9 @@ class _Bins(NamedTuple):
         a = self.height * (mean - self.slope) + bent
         b = self.height * self.slope - bent
         c = -mean * risen
-        # Of the two forms of a root the one that subtracts nothing from its like. Rounding may leave a
-        # discriminant below 0, which has no root, or at 0, where the root has no gradient.
+        # Of the two forms of a root the one that is right for a = 0, too, a straight line; b + root is
+        # above 0. Rounding may leave a discriminant below 0, which has no root, or at 0, where the root
+        # has no gradient.
         tiny = np.finfo(x.dtype.as_numpy_dtype).tiny
         root = tf.sqrt(tf.maximum(b**2 - 4 * a * c, tiny))
         return tf.clip_by_value(-2 * c / (b + root), 0.0, 1.0)

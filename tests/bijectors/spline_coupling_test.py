@@ -70,7 +70,18 @@ def test_it_rises_everywhere():
     assert_close(np.mean(np.exp(log_slope)), np.mean(inner), 0.01)
 
 
-@pytest.mark.parametrize("spread", [0.5, 3.0, 100.0])
+def test_its_slope_has_bounds_whatever_the_curve_is():
+    """What a round trip in float32 may lose: the comment beside the constants names both."""
+    rng = np.random.default_rng(1)
+    curve = tf.constant(rng.choice([-60.0, 60.0], size=(NUMBER, 1, 20_000)))
+    slopes = [
+        np.exp(SPLINE.bend(tf.fill([1, 20_000], tf.constant(u, tf.float64)), curve)[1])
+        for u in np.linspace(-3, 3, 301)
+    ]
+    assert 1 / 2776 < np.min(slopes) < 1 / 2700 and 55 < np.max(slopes) < 61
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0, 100.0])
 @pytest.mark.parametrize("function", ["bend", "unbend"])
 def test_values_and_gradients_are_finite_for_all_values_and_curves(function, spread):
     """At 0, at the ends and just beside them, far out, and at the knots of equal bins."""
@@ -94,6 +105,20 @@ def test_it_comes_back(dtype):
     assert_close(SPLINE.unbend(x, curve)[0], u, tolerance)
     u, _ = SPLINE.unbend(x, curve)
     assert_close(SPLINE.bend(u, curve)[0], x, tolerance)
+
+
+@pytest.mark.parametrize("spread", [3.0, 20.0])
+def test_the_wildest_curves_come_back_as_far_as_their_slopes_let_them(spread):
+    """A last digit of u is 60 of x at the steepest; the root alone is off by ten times as much."""
+    x = tf.constant(np.random.default_rng(1).normal(size=(1, 100_000)), tf.float32)
+    curve = curves(100_000, spread, "float32")
+    u, log_slope = SPLINE.unbend(x, curve)
+    again, same = SPLINE.bend(tf.identity(u), curve)
+    assert_close(again, x, 1.5e-5)
+    assert_close(same, log_slope, 2e-3)
+    exact = SPLINE.bend(*(tf.cast(part, tf.float64) for part in (u, curve)))
+    assert_close(exact[0], x, 1e-4)
+    assert_close(exact[1], log_slope, 5e-3)
 
 
 def answers(mask, *, number=NUMBER, spread=0.0):

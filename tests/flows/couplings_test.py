@@ -6,9 +6,19 @@ import pytest
 import tensorflow as tf
 
 import lcma_tf
-from lcma_tf.bijectors import CurvedCoupling, SplineCoupling
+from bijector_cases import Bulge
+from lcma_tf.bijectors import SplineCoupling
 from lcma_tf.training.probe import probe
-from testing import assert_same_in_any_batch, random_images, tiny_flow, tiny_glow
+from testing import (
+    assert_close,
+    assert_same_in_any_batch,
+    count_ops,
+    jacobian,
+    log_abs_det,
+    random_images,
+    tiny_flow,
+    tiny_glow,
+)
 
 SHAPE = (4, 4, 2)
 FLOWS = {
@@ -40,8 +50,51 @@ def parts(model):
 
 def test_a_new_flow_is_the_affine_one(make):
     affine, spline = (make(random_weights=None, coupling=kind) for kind in ("affine", "spline"))
-    assert spline.num_parameters > affine.num_parameters
     np.testing.assert_allclose(parts(spline), parts(affine), rtol=1e-5, atol=1e-4)
+    # Of each number of a curve the kernel, a magnitude or a scale, and a bias.
+    reach = 9 if spline.config.flow == "glow" else 1
+    added = sum(
+        (SplineCoupling.num_parameters - 2) * network.out_channels * (reach * network.width + 2)
+        for network in spline.networks
+        if hasattr(network, "num_parameters")
+    )
+    assert added and spline.num_parameters == affine.num_parameters + added
+
+
+def test_it_inverts_and_states_the_log_det_of_its_jacobian(make):
+    model = make(coupling="spline", dtype="float64")
+    y = tf.constant(np.random.default_rng(2).normal(size=(2, *SHAPE)))
+    x, layers = model.flow.inverse_and_layer_terms(y)
+    assert_close(model.flow.forward(tf.identity(x)), y, 1e-9)
+    stated = np.sum(layers, (0, 2, 3, 4))
+    assert_close(stated, [log_abs_det(jacobian(model.flow.inverse, one)) for one in y], 1e-9)
+
+
+def test_frozen_saved_and_in_a_graph_it_says_the_same_by_one_pass(make, tmp_path):
+    model, affine = (make(coupling=kind) for kind in ("spline", "affine"))
+    for name in ("log_prob", "decode"):
+        passes = [getattr(one.passes, name).get_concrete_function() for one in (model, affine)]
+        assert count_ops(passes[0]) == count_ops(passes[1]) > 0
+    scores = model.log_prob(IMAGES)
+    np.testing.assert_allclose(model.frozen().log_prob(IMAGES), scores, rtol=1e-5)
+    np.testing.assert_array_equal(model.frozen().decode(model.encode(IMAGES)), IMAGES)
+    in_graph = tf.function(lambda: model.log_prob_parts(IMAGES, 0.5), autograph=False)()
+    np.testing.assert_allclose(in_graph, model.log_prob_parts(IMAGES, 0.5), rtol=1e-5, atol=1e-4)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.config == model.config and loaded.config.coupling == "spline"
+    np.testing.assert_array_equal(loaded.log_prob(IMAGES), scores)
+
+
+@pytest.mark.parametrize("floatx", ["float64", "bfloat16"])
+def test_floatx_is_about_other_models(make, floatx):
+    usual = parts(make(coupling="spline"))
+    before = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        np.testing.assert_array_equal(parts(make(coupling="spline")), usual)
+    finally:
+        keras.config.set_floatx(before)
 
 
 def test_every_number_of_a_curve_is_trained(trained):
@@ -73,20 +126,6 @@ def test_training_in_less_precision_or_memory(trained, option):
     assert 1e-6 < error < 2e-2 if "mixed_precision" in option else error < 1e-5
 
 
-class Bulge(CurvedCoupling):
-    """Another slope above 0 than below."""
-
-    num_parameters = 3
-
-    def bend(self, values, curve):
-        log_slope = tf.where(values > 0, tf.tanh(curve[0]), 0)
-        return values * tf.exp(log_slope), log_slope
-
-    def unbend(self, values, curve):
-        log_slope = tf.where(values > 0, tf.tanh(curve[0]), 0)
-        return values * tf.exp(-log_slope), log_slope
-
-
 def test_one_of_ones_own_is_a_line_in_the_table(make, monkeypatch, tmp_path):
     with pytest.raises(lcma_tf.ConfigError, match="`coupling` must be one of affine, spline; got"):
         make(coupling="bulge")
@@ -102,6 +141,13 @@ def test_one_of_ones_own_is_a_line_in_the_table(make, monkeypatch, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(parts(loaded), parts(model))
+
+
+def test_the_config_of_a_flow_of_earlier_code_is_one_of_affine_couplings():
+    model = tiny_flow(random_weights=None)
+    config = {name: value for name, value in model.config.to_dict().items() if name != "coupling"}
+    assert lcma_tf.FlowConfig.from_dict(config) == model.config
+    assert model.config.coupling == "affine"
 
 
 def test_a_network_whose_config_says_no_number_of_parameters_has_two():
