@@ -12,8 +12,8 @@ SHAPE = (4, 4, 2)
 IMAGES = random_images(8, SHAPE)
 
 
-def loss_and_gradients(jit_compile):
-    model = tiny_flow()
+def loss_and_gradients(jit_compile, coupling):
+    model = tiny_flow(coupling=coupling)
 
     @tf.function(jit_compile=jit_compile, autograph=False)
     def run():
@@ -27,9 +27,10 @@ def loss_and_gradients(jit_compile):
     return loss.numpy(), np.concatenate([np.ravel(g) for g in gradients]), moments
 
 
-def test_losses_gradients_and_moments_are_those_without_xla():
-    loss, gradients, moments = loss_and_gradients(jit_compile=False)
-    jit_loss, jit_gradients, jit_moments = loss_and_gradients(jit_compile=True)
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_losses_gradients_and_moments_are_those_without_xla(coupling):
+    loss, gradients, moments = loss_and_gradients(jit_compile=False, coupling=coupling)
+    jit_loss, jit_gradients, jit_moments = loss_and_gradients(jit_compile=True, coupling=coupling)
     np.testing.assert_allclose(jit_loss, loss, rtol=1e-5)
     distance = np.linalg.norm(jit_gradients - gradients) / np.linalg.norm(gradients)
     assert distance < 1e-4
