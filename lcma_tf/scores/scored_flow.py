@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import tensorflow as tf
 
@@ -29,24 +27,31 @@ class ScoringGraph:
         self._measures = Measures(flow, factorization, calibration.seed)
         self._calibration = calibration
 
+    @property
+    def false_alarm_rate(self) -> float:
+        """That of the calibration."""
+        return self._calibration.false_alarm_rate
+
     def scores(
         self, images: tf.Tensor, false_alarm_rate: tf.Tensor | float
     ) -> dict[str, tf.Tensor]:
         """Every score `[N]` of uint8 `images` `[N, H, W, C]`; the rate is a number or `[N]`."""
-        return scores_of(self._known(self._measures.of(images), false_alarm_rate))
+        return self.both(images, false_alarm_rate)[0]
 
-    def scores_and_map(
+    def heat_map(self, images: tf.Tensor) -> tf.Tensor:
+        """Nats that each pixel falls short of the mean there, float32 `[N, H, W]`."""
+        return self._against_mean(self._measures.with_map(images)[1])
+
+    def both(
         self, images: tf.Tensor, false_alarm_rate: tf.Tensor | float
-    ) -> dict[str, tf.Tensor]:
-        """The same with `heat_map`, float32 `[N, H, W]`, in one pass."""
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """What `scores` and `heat_map` return, in one pass."""
         measures, nats = self._measures.with_map(images)
-        found = scores_of(self._known(measures, false_alarm_rate))
-        return {**found, "heat_map": self._calibration.mean_map - nats}
+        rate = tf.convert_to_tensor(false_alarm_rate, tf.float32)
+        return scores_of(Known(measures, self._calibration, rate)), self._against_mean(nats)
 
-    def _known(self, measures: Mapping[str, tf.Tensor], false_alarm_rate) -> Known:
-        return Known(
-            measures, self._calibration, tf.convert_to_tensor(false_alarm_rate, tf.float32)
-        )
+    def _against_mean(self, nats):
+        return self._calibration.mean_map - nats
 
 
 class ScoredFlow:
@@ -91,8 +96,7 @@ class ScoredFlow:
             tf.TensorSpec([None, *model.config.image_shape], tf.uint8),
             tf.TensorSpec([], tf.float32),
         ]
-        self._scores = traced(graph.scores, input_signature=signature)
-        self._scores_and_map = traced(graph.scores_and_map, input_signature=signature)
+        self._both = traced(graph.both, input_signature=signature)
 
     def scores(
         self, images, false_alarm_rate: float | None = None, heat_map: bool = False
@@ -113,11 +117,12 @@ class ScoredFlow:
         rate = self.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         check_rate(rate)
         images = self._flow.checked_images(images)
-        ask = self._scores_and_map if heat_map else self._scores
         if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
-            one = np.zeros([1, *images.shape[1:]], np.uint8)
-            return {name: column[:0] for name, column in ask(one, rate).items()}
-        return ask(images, rate)
+            found, nats = self._both(np.zeros([1, *images.shape[1:]], np.uint8), rate)
+            found, nats = {name: column[:0] for name, column in found.items()}, nats[:0]
+        else:
+            found, nats = self._both(images, rate)
+        return {**found, "heat_map": nats} if heat_map else found
 
     def heat_map(self, images) -> tf.Tensor:
         """How many nats each pixel is less likely than it is on average there: float32 `[N, H, W]`.
