@@ -63,7 +63,8 @@ ones. This export has no calibration, with which it would have scores that do.""
 _CALIBRATED = """\
 - `scores`, `scores_encoded`: `is_anomaly` is true for the share of normal images that the calibration
   names, `anomaly_score` 0 to 1 and 0.5 at that threshold; `scores_at_rate` at the `false_alarm_rate`
-  of each row, between 0 and 0.5. `log_prob` alone tells little: simple images score better than complex ones.
+  of each row, between 0 and 0.5. `log_prob` alone tells little: simple images score better than
+  complex ones.
 - `heat_map`: nats that each pixel falls short of what is usual at its place."""
 
 
