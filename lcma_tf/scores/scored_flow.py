@@ -14,6 +14,8 @@ from lcma_tf.traced import traced
 
 __all__ = ["ScoredFlow", "ScoringGraph"]
 
+_WINDOW = 5  # Pixels: the side over which a heat map is averaged.
+
 
 class ScoringGraph:
     """The scores of images as graphs build them: the same in Python and in an export.
@@ -39,7 +41,7 @@ class ScoringGraph:
         return self.both(images, false_alarm_rate)[0]
 
     def heat_map(self, images: tf.Tensor) -> tf.Tensor:
-        """Nats that each pixel falls short of the mean there, float32 `[N, H, W]`."""
+        """Nats that pixels fall short of the mean there, float32 `[N, H, W]`: see `ScoredFlow.heat_map`."""
         return self._against_mean(self._measures.with_map(images)[1])
 
     def both(
@@ -51,7 +53,8 @@ class ScoringGraph:
         return scores_of(Known(measures, self._calibration, rate)), self._against_mean(nats)
 
     def _against_mean(self, nats):
-        return self._calibration.mean_map - nats
+        short = (self._calibration.mean_map - nats)[..., None]
+        return tf.nn.avg_pool2d(short, _WINDOW, 1, "SAME")[..., 0]
 
 
 class ScoredFlow:
@@ -125,9 +128,11 @@ class ScoredFlow:
         return {**found, "heat_map": nats} if heat_map else found
 
     def heat_map(self, images) -> tf.Tensor:
-        """How many nats each pixel is less likely than it is on average there: float32 `[N, H, W]`.
+        """How many nats less likely than usual an image is around each pixel: float32 `[N, H, W]`.
 
-        The nats that a pixel adds to `log_prob`, against their mean over the calibration's images; above
-        0 where an image is stranger than usual. Arguments and errors as `scores`.
+        The nats that a pixel adds to `log_prob`, their mean over the calibration's images at that place
+        minus this image's, as a mean over the 5x5 pixels around it: the couplings of a flow tell of a
+        pixel by its neighbours, and blame these for it. Above 0 where an image is stranger than usual.
+        Arguments and errors as `scores`.
         """
         return self.scores(images, heat_map=True)["heat_map"]

@@ -65,7 +65,7 @@ _CALIBRATED = """\
   names, `anomaly_score` 0 to 1 and 0.5 at that threshold; `scores_at_rate` at the `false_alarm_rate`
   of each row, between 0 and 0.5. `log_prob` alone tells little: simple images score better than
   complex ones.
-- `heat_map`: nats that each pixel falls short of what is usual at its place."""
+- `heat_map`: nats that the 5x5 pixels around each fall short of what is usual there, on average."""
 
 
 def model_card(
