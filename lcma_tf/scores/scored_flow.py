@@ -41,7 +41,7 @@ class ScoringGraph:
         return self.both(images, false_alarm_rate)[0]
 
     def heat_map(self, images: tf.Tensor) -> tf.Tensor:
-        """Nats that pixels fall short of the mean there, float32 `[N, H, W]`: see `ScoredFlow.heat_map`."""
+        """What `ScoredFlow.heat_map` says, float32 `[N, H, W]`, nats."""
         return self._against_mean(self._measures.with_map(images)[1])
 
     def both(
