@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from lcma_tf.model import NegativeLogLikelihood as NegativeLogLikelihood
     from lcma_tf.model import load as load
     from lcma_tf.model import recalibrate as recalibrate
+    from lcma_tf.scores.calibrate import calibrate as calibrate
+    from lcma_tf.scores.calibration import Calibration as Calibration
+    from lcma_tf.scores.errors import CalibrationError as CalibrationError
+    from lcma_tf.scores.scored_flow import ScoredFlow as ScoredFlow
     from lcma_tf.training.contributions import average_contributions as average_contributions
     from lcma_tf.training.image_statistics import fit_channel_rotation as fit_channel_rotation
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "Calibration": "scores.calibration",
+    "CalibrationError": "scores.errors",
     "ConfigError": "config",
     "Factorization": "factorization",
     "FactorizationError": "factorization",
@@ -41,8 +47,10 @@ _EXPORTS = {
     "NegativeLogLikelihood": "model",
     "RuntimeConfig": "distribute.strategy",
     "SPLIT_RULES": "factorization",
+    "ScoredFlow": "scores.scored_flow",
     "TrainConfig": "config",
     "average_contributions": "training.contributions",
+    "calibrate": "scores.calibrate",
     "decide_factorization": "factorization",
     "fit_channel_rotation": "training.image_statistics",
     "learn_factorization": "experiment.method",

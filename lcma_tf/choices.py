@@ -24,6 +24,7 @@ __all__ = [
     "RESAMPLERS",
     "RULES",
     "SCORED_SOURCES",
+    "SCORES",
     "SOURCES",
     "Choices",
 ]
@@ -161,5 +162,20 @@ RESAMPLERS = Choices(
     {
         "antialias": "lcma_tf.data.resample:antialias",
         "program": "lcma_tf.data.resample:program",
+    }
+)
+
+# What is said of an image beside the images of a calibration: a `lcma_tf.scores.table.Score`.
+SCORES = Choices(
+    {
+        "log_prob": "lcma_tf.scores.table:LOG_PROBABILITY",
+        "bits_per_dim": "lcma_tf.scores.table:BITS_PER_DIM",
+        "percentile": "lcma_tf.scores.table:PERCENTILE",
+        "typicality": "lcma_tf.scores.table:TYPICALITY",
+        "complexity": "lcma_tf.scores.table:COMPLEXITY",
+        "last_scale": "lcma_tf.scores.table:LAST_SCALE",
+        "density_of_states": "lcma_tf.scores.table:DENSITY_OF_STATES",
+        "anomaly_score": "lcma_tf.scores.table:ANOMALY_SCORE",
+        "is_anomaly": "lcma_tf.scores.table:IS_ANOMALY",
     }
 )

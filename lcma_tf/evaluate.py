@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from lcma_tf import cli
-from lcma_tf.cli import flags as flag_config
+from lcma_tf.cli import run_flags as flag_config
 from lcma_tf.files.paths import absolute_dataset, printable
 
 

@@ -11,16 +11,17 @@ class MissingExtraError(UserError, ImportError):
     """A package that an extra brings is not installed; the message says how to get it."""
 
 
-def require_extra(module: str, extra: str, purpose: str) -> None:
+def require_extra(module: str, extra: str, purpose: str, package: str | None = None) -> None:
     """Raises `MissingExtraError` unless `module` can be imported; it is looked for, not imported.
 
     Args:
-        module: top-level, by a name that `pip` knows, too.
+        module: top-level.
         extra: of pyproject.toml, that which brings it.
         purpose: what it is needed for, after "to".
+        package: what `pip` calls it; None = by the name of the module.
     """
     if importlib.util.find_spec(module) is None:
         raise MissingExtraError(
             f"`{module}` must be installed to {purpose}; it is not: run "
-            f'`pip install "lcma_tf[{extra}]"`, or `pip install {module}`.'
+            f'`pip install "lcma_tf[{extra}]"`, or `pip install {package or module}`.'
         )

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from lcma_tf import cli, plots
-from lcma_tf.cli import flags as flag_config
+from lcma_tf.cli import run_flags as flag_config
 from lcma_tf.config import check_temperature
 
 _ROW = 12  # Samples for each temperature.

@@ -10,6 +10,7 @@ from lcma_tf import TrainConfig, choices, errors
 from lcma_tf.choices import Choices
 from lcma_tf.config.flow_kinds import FlowKind
 from lcma_tf.factorization import SplitRule
+from lcma_tf.scores.table import Score
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {name: table for name, table in vars(choices).items() if isinstance(table, Choices)}
@@ -26,6 +27,7 @@ def test_these_are_the_tables():
         "SOURCES",
         "SCORED_SOURCES",
         "RESAMPLERS",
+        "SCORES",
     }
     assert {*choices.SCORED_SOURCES} < {*choices.SOURCES}
     assert {*choices.FLOW_KINDS} == {*choices.FLOWS}
@@ -35,7 +37,7 @@ def test_these_are_the_tables():
 @pytest.mark.parametrize(("table", "name"), ENTRIES)
 def test_every_entry_leads_to_what_it_says(table, name):
     entry = TABLES[table][name]
-    kinds = {"RULES": SplitRule, "FLOW_KINDS": FlowKind}
+    kinds = {"RULES": SplitRule, "FLOW_KINDS": FlowKind, "SCORES": Score}
     assert isinstance(entry, kinds[table]) if table in kinds else callable(entry)
 
 

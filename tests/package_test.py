@@ -33,6 +33,7 @@ FLAG = {
     "lcma-evaluate": "--num_importance_samples",
     "lcma-sample": "--temperature",
     "lcma-ablation": "--split_rules",
+    "lcma-calibrate": "--false_alarm_rate",
     "lcma-export": "--export_dir",
     "lcma-score": "--protocol",
     "lcma-verify": "--expected",

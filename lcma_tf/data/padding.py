@@ -5,7 +5,8 @@ five times. `ImageData` says how bits/dim are then to be counted.
 """
 
 import dataclasses
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -45,8 +46,13 @@ def padded(data: Images, pad_to: int) -> Images:
     )
 
 
-def without_padding(images: np.ndarray, original_shape: tuple[int, int, int]) -> np.ndarray:
-    """The pictures in the middle of `padded` images: `[..., H, W, C]` to `[..., h, w, C]`, a view."""
+def without_padding(images: Any, original_shape: Sequence[int]) -> Any:
+    """The pictures in the middle of `padded` images: `[..., H, W, C]` to `[..., h, w, C]`, a view.
+
+    Args:
+        images: an array or a tensor.
+        original_shape: `(h, w, C)`.
+    """
     height, width = original_shape[:2]
     top, left = (images.shape[-3] - height) // 2, (images.shape[-2] - width) // 2
     return images[..., top : top + height, left : left + width, :]

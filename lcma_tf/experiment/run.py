@@ -18,6 +18,7 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
+from lcma_tf.experiment.calibrated import calibrate_run
 from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.decision import Decision
 from lcma_tf.experiment.initial_flow import initial_flow
@@ -47,6 +48,7 @@ class Run:
         data: its images.
         workdir: where it is kept.
         runtime: of whoever begins it.
+        calibrates: whether it ends with a calibration of its scores, too.
 
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
@@ -61,6 +63,7 @@ class Run:
     data: ImageData
     workdir: Workdir
     runtime: Runtime
+    calibrates: bool = True
 
     def __call__(self) -> dict[str, Any]:
         """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`."""
@@ -199,6 +202,8 @@ class Run:
             metrics = measure(flow, config, self.data, workdir)
             metrics["num_parameters"] = model.num_parameters
             write_json(workdir.metrics, metrics)
+        if self.calibrates:
+            calibrate_run(model, self.data.validation, workdir)
         if not last.exists():
             say("draw")
             pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)

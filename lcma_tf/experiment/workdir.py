@@ -55,6 +55,7 @@ class Workdir:
         self.factorization = self.path / "factorization.npz"
         self.metrics = self.path / "metrics.json"
         self.model = self.path / MODEL_FILE
+        self.calibration = self.path / "calibration.npz"
         self._lock = self.path / "lock"
 
     def evidence(self, name: str) -> pathlib.Path:

@@ -75,7 +75,7 @@ class ImageDensity:
         Raises:
             ValueError: images of another type or shape, or less than one sample.
         """
-        images = self._checked_images(images)
+        images = self.checked_images(images)
         if num_importance_samples < 1:
             raise ValueError(
                 f"`num_importance_samples` must be at least 1; got {num_importance_samples}."
@@ -115,7 +115,7 @@ class ImageDensity:
 
         Each pixel is taken at the middle of its bin (u = 0.5), or, with a `seed`, at that seed's noise.
         """
-        images = self._checked_images(images)
+        images = self.checked_images(images)
         if images.shape[0] == 0:
             return tf.zeros(images.shape, self.density_dtype)
         shape = self.config.image_shape
@@ -190,7 +190,12 @@ class ImageDensity:
         """What each flow layer makes of the images, `[N, H, W, C]`, in inference mode; latents last."""
         return self.flow.inverse_layer_values(self.passes.in_flow(images, noise)[0])
 
-    def _checked_images(self, images):
+    def checked_images(self, images) -> tf.Tensor:
+        """`images` as a tensor `[N, H, W, C]` of the type that the flow scores.
+
+        Raises:
+            ValueError: they are of another type or shape.
+        """
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8 and not (self.config.real_valued and images.dtype.is_floating):
             # Floats are refused where they are not asked for: most have another range than 0..255.

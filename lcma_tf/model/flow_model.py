@@ -156,7 +156,7 @@ class FlowModel(ImageDensity, keras.Model):
         """
         if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
             self.passes.of_event_shape("images", tf.TensorSpec(x.shape))
-            self._checked_images(x[:0])
+            self.checked_images(x[:0])
         if not recalibrate:
             return super().fit(x, *args, **kwargs)
         asked = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
@@ -176,7 +176,7 @@ class FlowModel(ImageDensity, keras.Model):
         The step is the number of calls with `training=True` before this one, in a program of your own as
         in `fit`. Otherwise the noise is that of seed 0, the same for every image.
         """
-        images = self._checked_images(images)
+        images = self.checked_images(images)
         noise = self._training_noise(images) if training else self.passes.noise(SCORE, 0, 0)
         if num_replicas() == 1:
             return self.log_prob_parts(images, noise, training=training)

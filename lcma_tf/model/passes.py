@@ -81,8 +81,12 @@ class FlowPasses:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Latents `[N, H, W, C]`, and the parts of their log-probability: `[N, K + 2]`, nats."""
         latents, layers, pixels = self.latents_and_terms(images, noise, **options)
+        return latents, self.parts_of(latents, layers, pixels)
+
+    def parts_of(self, latents, layers, pixels) -> tf.Tensor:
+        """Of what `latents_and_terms` returns: latent density and log-dets, `[N, K + 2]`, nats."""
         log_dets = [tf.reduce_sum(terms, [1, 2, 3]) for terms in (*layers, pixels)]
-        return latents, tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
+        return tf.stack([self._base.log_prob(latents), *log_dets], axis=-1)
 
     def latents_and_terms(
         self, images, noise, **options: Unpack[PassOptions]

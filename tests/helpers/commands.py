@@ -83,8 +83,9 @@ def call(module, *argv):
         code = 1 if isinstance(stop.code, str) else stop.code or 0
     finally:
         flags.FLAGS.unparse_flags()
-        for flag in list(flags.FLAGS.flags_by_module_dict().get("lcma_tf.cli.flags", [])):
-            delattr(flags.FLAGS, flag.name)
+        for module, defined in list(flags.FLAGS.flags_by_module_dict().items()):
+            for flag in list(defined) if module.startswith("lcma_tf.cli.") else ():
+                delattr(flags.FLAGS, flag.name)
     return Ended(code, out.getvalue(), err.getvalue())
 
 

@@ -1,0 +1,112 @@
+"""The flags of the commands that take a finished run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags
+
+from lcma_tf.choices import SCORES
+from lcma_tf.cli.definitions import define_path, define_seed, show_in_help
+from lcma_tf.config import TrainConfig, options, require
+
+__all__ = [
+    "FLAGS",
+    "define_calibrate_flags",
+    "define_evaluate_flags",
+    "define_export_flags",
+    "define_sample_flags",
+    "image_options",
+]
+
+FLAGS = flags.FLAGS
+
+
+def define_evaluate_flags() -> None:
+    """The flags of `lcma_tf.evaluate`."""
+    define_path("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_enum(
+        "split",
+        None,
+        ("train", "validation", "test"),
+        "images to score; default: test, or all of another image_folder than the run's that has no "
+        "sub-folders for splits, which is split by hash of the file names only if this is given",
+    )
+    define_path("scores_csv", None, "a file for the score of every image")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
+    flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
+    define_seed("of the dequantization noise; default: the run's", default=None)
+    _define_images()
+    show_in_help()
+
+
+def define_calibrate_flags() -> None:
+    """The flags of `lcma_tf.calibrate`."""
+    define_path("workdir", None, "folder of a finished run", required=True)
+    flags.DEFINE_enum(
+        "split",
+        None,
+        ("train", "validation", "test"),
+        "images to calibrate with; default: validation; of another dataset as "
+        "lcma_tf.evaluate has it",
+    )
+    flags.DEFINE_float("false_alarm_rate", 0.01, "share of such images that is_anomaly is true for")
+    flags.DEFINE_string(
+        "anomaly_by", "density_of_states", f"what anomaly_score is made of, of {', '.join(SCORES)}"
+    )
+    flags.DEFINE_integer("batch_size", 64, "images a pass")
+    define_seed("of the dequantization noise")
+    _define_images()
+    show_in_help()
+
+
+def define_sample_flags() -> None:
+    """The flags of `lcma_tf.sample`."""
+    define_path("workdir", None, "folder of a finished run", required=True)
+    define_path("output", None, "the PNG file; default: drawn.png in the workdir")
+    flags.DEFINE_enum(
+        "kind",
+        "grid",
+        ("grid", "temperatures", "interpolation"),
+        "a grid of samples, rows at several temperatures, or paths between test images",
+    )
+    flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
+    flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
+    flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
+    _define_images()
+    define_seed("of the samples, or of the choice of test images")
+    show_in_help()
+
+
+def define_export_flags() -> None:
+    """The flags of `export.export_saved_model`."""
+    define_path("workdir", None, "folder of a finished run", required=True)
+    define_path("export_dir", None, "base path of the served model", required=True)
+    define_seed("of the dequantization noise of scores")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score; each costs a pass")
+    flags.DEFINE_integer("max_batch_size", 64, "rows of a request, or of requests merged")
+    flags.DEFINE_string("jpeg_method", None, "how JPEG is decoded; default: as the run's data was")
+    flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")
+    show_in_help()
+
+
+def image_options() -> dict[str, Any]:
+    """The values of the flags for `lcma_tf.experiment.run_images.load_images`, by name."""
+    dataset = FLAGS.dataset
+    require(dataset != "", "dataset", "the name of a data set", dataset)
+    return {
+        "dataset": dataset,
+        "data_dir": FLAGS.data_dir,
+        "image_size": FLAGS.image_size,
+        "skip_bad_images": FLAGS.skip_bad_images,
+    }
+
+
+def _define_images() -> None:
+    flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
+    define_path("data_dir", None, "where it is; default: the run's")
+    flags.DEFINE_integer(
+        "image_size", None, "side to which its pictures are brought; default: the run's"
+    )
+    text = options(TrainConfig)["skip_bad_images"].text
+    flags.DEFINE_bool("skip_bad_images", None, f"{text}; default: as the run")

@@ -1,0 +1,63 @@
+"""The calibration of a run: made as its last phase or later, kept beside its model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.extras import MissingExtraError
+from lcma_tf.model import FlowModel, load
+from lcma_tf.say import say
+from lcma_tf.scores.calibrate import MIN_IMAGES, calibrate
+from lcma_tf.scores.calibration import Calibration
+from lcma_tf.scores.errors import CalibrationError
+from lcma_tf.scores.scored_flow import ScoredFlow
+
+__all__ = ["calibrate_run", "calibration_of", "scored_flow"]
+
+
+def calibrate_run(model: FlowModel, images: np.ndarray, workdir: Workdir) -> None:
+    """Calibrates a finished run by its validation `images`, once; one that cannot be is told so."""
+    if _is_current(model, workdir):
+        return
+    workdir.calibration.unlink(missing_ok=True)  # Of fewer steps.
+    say("calibrate the scores with the validation images")
+    try:
+        calibrate(model, images).save(workdir.calibration)
+    except (CalibrationError, MissingExtraError) as error:
+        say(f"no calibration, without which there is no anomaly score: {error}")
+
+
+def calibration_of(model: FlowModel, workdir: Workdir) -> Calibration:
+    """The calibration of a run whose flow is `model`.
+
+    Raises:
+        CalibrationError: there is none, or it is damaged or that of another flow.
+    """
+    if not workdir.calibration.exists():
+        raise CalibrationError(
+            f"`workdir` must have a {workdir.calibration.name}, made by `python -m lcma_tf.calibrate` "
+            f"from {MIN_IMAGES} images or more; got {str(workdir.path)!r} without."
+        )
+    calibration = Calibration.load(workdir.calibration)
+    calibration.check_fits(model)
+    return calibration
+
+
+def scored_flow(workdir: Workdir) -> ScoredFlow:
+    """The flow of a finished run with its calibration.
+
+    Raises:
+        CalibrationError: it has none, or it is damaged or that of another flow.
+        FileNotFoundError, ModelFileError: there is no flow, or it is damaged.
+    """
+    model = load(workdir.path)
+    return ScoredFlow(model, calibration_of(model, workdir))
+
+
+def _is_current(model: FlowModel, workdir: Workdir) -> bool:
+    try:
+        calibration_of(model, workdir)
+    except CalibrationError:
+        return False
+    return True

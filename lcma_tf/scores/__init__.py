@@ -1,0 +1,1 @@
+"""What a density says of one image beside others of its kind: scores with a threshold and a place."""
