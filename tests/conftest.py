@@ -13,13 +13,13 @@ import commands
 # worker would have nothing to do while the other runs the last.
 LONGEST = (
     "distribute/multi_worker_test.py",
+    "docs/python_blocks_test.py",
+    "experiment/interruption_test.py",
+    "distribute/replicas_test.py",
     "networks/rematerialization_test.py",
     "study/ablation_test.py",
-    "distribute/replicas_test.py",
-    "docs/python_blocks_test.py",
     "serving/export_saved_model_test.py",
     "docs/notebooks_test.py",
-    "experiment/interruption_test.py",
     "faults/kill_anywhere_test.py",
     "faults/worker_dies_test.py",
     "faults/batch_test.py",
