@@ -127,3 +127,10 @@ def nothing_left_of_the_modules_before(imported):
         yield
     if sys.platform == "linux":  # glibc keeps what was freed.
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch):
+    """Runs in this process end without pictures: for those whose pictures nobody looks at."""
+    # By its name: this file may not import it, as then every test would wait for TensorFlow.
+    monkeypatch.setattr("lcma_tf.experiment.pictures.draw_run", lambda *_: None)
