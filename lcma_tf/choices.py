@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 __all__ = [
+    "COUPLINGS",
     "FLOWS",
     "FLOW_KINDS",
     "INPUTS",
@@ -92,6 +93,15 @@ FLOW_KINDS = Choices(
     {
         "realnvp": "lcma_tf.config.flow_kinds:REALNVP",
         "glow": "lcma_tf.config.flow_kinds:GLOW",
+    }
+)
+
+# `FlowConfig.coupling`: (mask, conditioner, name) -> an `ImageBijector`, with an attribute
+# `num_parameters`: a subclass of `lcma_tf.bijectors.CurvedCoupling`, say.
+COUPLINGS = Choices(
+    {
+        "affine": "lcma_tf.bijectors.coupling:AffineCoupling",
+        "spline": "lcma_tf.bijectors.spline_coupling:SplineCoupling",
     }
 )
 

@@ -19,6 +19,7 @@ ENTRIES = [(table, name) for table in TABLES for name in TABLES[table]]
 
 def test_these_are_the_tables():
     assert {*TABLES} == {
+        "COUPLINGS",
         "FLOWS",
         "FLOW_KINDS",
         "PIXEL_TRANSFORMS",

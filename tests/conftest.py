@@ -13,13 +13,13 @@ import commands
 # worker would have nothing to do while the other runs the last.
 LONGEST = (
     "distribute/multi_worker_test.py",
+    "docs/python_blocks_test.py",
+    "experiment/interruption_test.py",
+    "distribute/replicas_test.py",
     "networks/rematerialization_test.py",
     "study/ablation_test.py",
-    "distribute/replicas_test.py",
-    "docs/python_blocks_test.py",
     "serving/export_saved_model_test.py",
     "docs/notebooks_test.py",
-    "experiment/interruption_test.py",
     "faults/kill_anywhere_test.py",
     "faults/worker_dies_test.py",
     "faults/batch_test.py",
@@ -61,6 +61,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Importing and tracing make so many objects that live that the usual thresholds look at all of them
+    # again and again.
+    gc.set_threshold(10_000, 10, 10)
     # By itself xdist begins with the files of most tests, and the longest have few.
     config.option.loadscopereorder = False
 
@@ -107,13 +110,9 @@ def eager_and_deterministic():
 
 @pytest.fixture(scope="session")
 def imported():
-    """Sets aside what was imported: half a million objects that no collection needs to look at.
-
-    And tracing makes so many that live that the usual thresholds look at all of them again and again.
-    """
+    """Sets aside what was imported: half a million objects that no collection needs to look at."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,3 +127,10 @@ def nothing_left_of_the_modules_before(imported):
         yield
     if sys.platform == "linux":  # glibc keeps what was freed.
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch):
+    """Runs in this process end without pictures: for those whose pictures nobody looks at."""
+    # By its name: this file may not import it, as then every test would wait for TensorFlow.
+    monkeypatch.setattr("lcma_tf.experiment.pictures.draw_run", lambda *_: None)

@@ -6,10 +6,12 @@ from lcma_tf.bijectors.batch_norm import InFlowBatchNorm
 from lcma_tf.bijectors.chain import FlowLayer, ImageChain
 from lcma_tf.bijectors.conditional_exit import ConditionalExit
 from lcma_tf.bijectors.coupling import AffineCoupling
+from lcma_tf.bijectors.curved_coupling import CurvedCoupling
 from lcma_tf.bijectors.invertible_conv import InvertibleConv, InvertibleMatrix
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.bijectors.pixel import LARGEST_PIXEL, PixelLogit, dequantize, quantize
 from lcma_tf.bijectors.rotation import ChannelRotation
+from lcma_tf.bijectors.spline_coupling import SplineCoupling
 from lcma_tf.bijectors.split import LikelihoodContributionSplit
 from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
 
@@ -19,6 +21,7 @@ __all__ = [
     "AffineCoupling",
     "ChannelRotation",
     "ConditionalExit",
+    "CurvedCoupling",
     "FlowLayer",
     "ForeignBijector",
     "ImageBijector",
@@ -29,6 +32,7 @@ __all__ = [
     "LikelihoodContributionSplit",
     "PassOptions",
     "PixelLogit",
+    "SplineCoupling",
     "Squeeze",
     "Squeezed",
     "dequantize",

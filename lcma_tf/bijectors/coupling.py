@@ -15,7 +15,7 @@ from lcma_tf.factorization.masks import selects_channels
 
 __all__ = ["AffineCoupling"]
 
-Conditioner = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+Conditioner = Callable[..., tuple[tf.Tensor, ...]]
 
 
 class AffineCoupling(ImageBijector):
@@ -44,6 +44,9 @@ class AffineCoupling(ImageBijector):
             either direction. Variables of a Keras layer appear among this bijector's own; one that is
             not built yet is built here, by an image of zeros.
 
+    Attributes:
+        num_parameters: how many numbers a conditioner says of each position that changes: here 2.
+
     Raises:
         ValueError: `mask` is no such array, or keeps or changes everything.
 
@@ -67,6 +70,8 @@ class AffineCoupling(ImageBijector):
         assert (tf.boolean_mask(x, mask, axis=1) == tf.boolean_mask(y, mask, axis=1)).numpy().all()
         ```
     """
+
+    num_parameters = 2
 
     def __init__(self, mask: np.ndarray, conditioner: Conditioner, name: str = "affine_coupling"):
         mask = checked_mask(mask)
@@ -102,11 +107,15 @@ class AffineCoupling(ImageBijector):
     def _shift_and_log_scale(self, images, **options: Unpack[PassOptions]):
         """Both over the whole image `[N, h, w, c]`, zero where the mask is True."""
         shift, log_scale = self._conditioner(self._kept(images), **options)
+        return self._over_image(shift, log_scale)
+
+    def _over_image(self, *parts):
+        """Of a conditioner's answers, each with zeros where the mask is True: `[N, h, w, c]`."""
         if not self._selects_channels:
-            changed = tf.constant(~self.mask, images.dtype)
-            return shift * changed, log_scale * changed
+            changed = tf.constant(~self.mask, parts[0].dtype)
+            return tuple(part * changed for part in parts)
         kept_channels = self.mask[0, 0]
-        return _put(shift, kept_channels), _put(log_scale, kept_channels)
+        return tuple(_put(part, kept_channels) for part in parts)
 
     def _kept(self, images):
         """What the conditioner sees of them."""
@@ -124,6 +133,11 @@ def tf_variables(network: Any) -> list[tf.Variable]:
     return [v for v in variables if isinstance(v, tf.Variable)]
 
 
+def places(kept: np.ndarray) -> np.ndarray:
+    """Of each entry its place among those that are False; behind these all for those that are True."""
+    return np.where(kept, np.count_nonzero(~kept), np.cumsum(~kept) - 1).astype(np.int32)
+
+
 def _take(images: tf.Tensor, channels: np.ndarray) -> tf.Tensor:
     indices = np.flatnonzero(channels)
     if indices[-1] - indices[0] + 1 == indices.size:
@@ -137,5 +151,5 @@ def _put(changed: tf.Tensor, kept_channels: np.ndarray) -> tf.Tensor:
     before, after = int(indices[0]), int(kept_channels.size - 1 - indices[-1])
     if indices.size + before + after == kept_channels.size:
         return tf.pad(changed, [[0, 0], [0, 0], [0, 0], [before, after]])
-    place = np.where(kept_channels, indices.size, np.cumsum(~kept_channels) - 1)
-    return tf.gather(tf.pad(changed, [[0, 0], [0, 0], [0, 0], [0, 1]]), place, axis=-1)
+    padded = tf.pad(changed, [[0, 0], [0, 0], [0, 0], [0, 1]])
+    return tf.gather(padded, places(kept_channels), axis=-1)

@@ -7,7 +7,7 @@ import math
 import operator
 from typing import Any
 
-from lcma_tf.choices import FLOW_KINDS, FLOWS, PIXEL_TRANSFORMS
+from lcma_tf.choices import COUPLINGS, FLOW_KINDS, FLOWS, PIXEL_TRANSFORMS
 from lcma_tf.config.checks import (
     is_finite,
     require,
@@ -68,6 +68,8 @@ class FlowConfig(OptionConfig):
         seed: initial weights and training noise.
         num_couplings: in each level over pixels, and as many over channels; the last level has one more
             over pixels, and none over channels.
+        coupling: how a coupling maps what it changes: `affine`, or `spline`, an affine map and then a
+            rational-quadratic spline, or another of `lcma_tf.choices.COUPLINGS`.
 
     Raises:
         ConfigError: a field breaks its rule.
@@ -130,6 +132,9 @@ class FlowConfig(OptionConfig):
         "standard",
         "what exits is coded by N(0, 1), or by a normal that depends on what stays",
         ("standard", "conditional", "residual"),
+    )
+    coupling: str = option(
+        "affine", "what a coupling does: an affine map, or that and a monotone spline", COUPLINGS
     )
 
     def __post_init__(self):

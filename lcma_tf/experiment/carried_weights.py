@@ -26,6 +26,7 @@ from lcma_tf.factorization.masks import selects_channels
 from lcma_tf.factorization.order import gather_kept
 from lcma_tf.flows import flow_builder
 from lcma_tf.model import FlowModel
+from lcma_tf.networks.parameters import parameter_places
 from lcma_tf.say import say
 
 __all__ = ["carried_flow"]
@@ -92,6 +93,8 @@ def _sliced(
     old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], channels: Channels
 ) -> dict[str, np.ndarray] | None:
     """The weights of a conditioner, or moments, with these channels alone; None if that is no fit."""
+    if old.keys() != new.keys():
+        return None
     found = {}
     for name, weight in old.items():
         if name in ("input_mean", "input_variance", "input_beta"):
@@ -99,10 +102,10 @@ def _sliced(
         elif name in ("mean", "variance"):  # Of an in-flow batch norm.
             weight = weight[channels.event]
         elif name in ("output_kernel", "output_magnitude", "output_bias"):
-            # Shifts, then log-scales.
-            half = weight.shape[-1] // 2
-            weight = weight[..., np.concatenate([channels.outputs, half + channels.outputs])]
-        elif name == "input_kernel" and name in new:
+            number = new[name].shape[-1] // len(channels.outputs)
+            num_channels = weight.shape[-1] // number
+            weight = weight[..., parameter_places(channels.outputs, num_channels, number)]
+        elif name == "input_kernel":
             weight = _input_kernel(weight, old, new, channels.inputs)
         found[name] = weight
     return _whole(found, new)

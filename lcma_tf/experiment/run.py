@@ -48,6 +48,7 @@ class Run:
         data: its images.
         workdir: where it is kept.
         runtime: of whoever begins it.
+        calibrates: whether it ends with a calibration of its scores, too.
 
     Raises:
         ConfigError, DataError, FactorizationError, WorkdirError: before anything is written.
@@ -62,6 +63,7 @@ class Run:
     data: ImageData
     workdir: Workdir
     runtime: Runtime
+    calibrates: bool = True
 
     def __call__(self) -> dict[str, Any]:
         """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`."""
@@ -200,7 +202,8 @@ class Run:
             metrics = measure(flow, config, self.data, workdir)
             metrics["num_parameters"] = model.num_parameters
             write_json(workdir.metrics, metrics)
-        calibrate_run(model, self.data.validation, workdir)
+        if self.calibrates:
+            calibrate_run(model, self.data.validation, workdir)
         if not last.exists():
             say("draw")
             pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)

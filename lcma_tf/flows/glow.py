@@ -1,4 +1,4 @@
-"""Glow: steps of act norm, 1x1 convolution and affine coupling on the squeezed image of each level.
+"""Glow: steps of act norm, 1x1 convolution and coupling on the squeezed image of each level.
 
 What levels have to do with one another is in `multi_scale`. Source: Kingma & Dhariwal 2018, section 3
 and figure 2.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow_probability as tfp
 
-from lcma_tf.bijectors import ActNorm, AffineCoupling, ImageChain, InvertibleConv, Squeezed
+from lcma_tf.bijectors import ActNorm, ImageChain, InvertibleConv, Squeezed
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization, masks
 from lcma_tf.flows.multi_scale import MultiScaleBuilder, Shape, squeezed_shape
@@ -78,7 +78,7 @@ class GlowBuilder(MultiScaleBuilder):
         self, index: int, networks: Mapping[str, Any]
     ) -> Sequence[tfp.bijectors.Bijector]:
         steps = self._levels[index]
-        parts = [part for step in steps for part in _bijectors(step, networks)]
+        parts = [part for step in steps for part in self._bijectors(step, networks)]
         return [Squeezed(ImageChain(parts, steps[0].shape), self.shapes[index])]
 
     def _networks(self, dtype: str, rematerialize: bool) -> Iterator[tuple[str, Any]]:
@@ -98,19 +98,19 @@ class GlowBuilder(MultiScaleBuilder):
                     seed=[config.seed, number + 1],
                     mixed_precision=config.mixed_precision,
                     rematerialize=rematerialize,
+                    num_parameters=self.coupling.num_parameters,
                     name=step.coupling,
                     dtype=dtype,
                 ),
             )
             number += 2
 
-
-def _bijectors(step: Step, networks: Mapping[str, Any]) -> list[tfp.bijectors.Bijector]:
-    """A step's three, in the order of `inverse`, data to latents."""
-    # Always the same half: the convolution before it has mixed all channels.
-    half = masks.channel_half(step.shape)
-    return [
-        ActNorm(step.shape, *networks[step.norm].tf_variables, name=step.norm),
-        InvertibleConv(networks[step.mix], step.shape, name=step.mix),
-        AffineCoupling(half, networks[step.coupling], name=step.coupling),
-    ]
+    def _bijectors(self, step: Step, networks: Mapping[str, Any]) -> list[tfp.bijectors.Bijector]:
+        """A step's three, in the order of `inverse`, data to latents."""
+        # Always the same half: the convolution before it has mixed all channels.
+        half = masks.channel_half(step.shape)
+        return [
+            ActNorm(step.shape, *networks[step.norm].tf_variables, name=step.norm),
+            InvertibleConv(networks[step.mix], step.shape, name=step.mix),
+            self.coupling(half, networks[step.coupling], name=step.coupling),
+        ]

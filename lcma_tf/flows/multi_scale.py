@@ -22,6 +22,7 @@ from lcma_tf.bijectors import (
     LikelihoodContributionSplit,
     Squeezed,
 )
+from lcma_tf.choices import COUPLINGS
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
 from lcma_tf.networks import ExitConditioner, ResidualConditioner
@@ -43,6 +44,7 @@ class MultiScaleBuilder:
     Attributes:
         shapes: `(h, w, c)` of what enters each level, the data's first.
         widths: of the conditioners of each level; a subclass may have others.
+        coupling: what its couplings are, an entry of `lcma_tf.choices.COUPLINGS`.
     """
 
     def __init__(self, config: FlowConfig, factorization: Factorization):
@@ -50,6 +52,7 @@ class MultiScaleBuilder:
         self._factorization = factorization
         self.shapes = factorization.level_shapes(config.num_scales)
         self.widths = config.widths
+        self.coupling = COUPLINGS[config.coupling]
 
     def exit_networks(
         self, dtype: str, rematerialize: bool = False

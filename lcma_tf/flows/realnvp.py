@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lcma_tf.bijectors import AffineCoupling, ImageChain, InFlowBatchNorm, Squeezed
+from lcma_tf.bijectors import ImageChain, InFlowBatchNorm, Squeezed
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization, masks
 from lcma_tf.flows.multi_scale import MultiScaleBuilder, Shape, squeezed_shape
@@ -75,7 +75,12 @@ class RealNVPBuilder(MultiScaleBuilder):
         for level in self._levels:
             for coupling in (*level.checkerboards, *level.channels):
                 networks[coupling.name] = _conditioner(
-                    coupling, self._config, len(networks), dtype=dtype, rematerialize=rematerialize
+                    coupling,
+                    self._config,
+                    len(networks),
+                    num_parameters=self.coupling.num_parameters,
+                    dtype=dtype,
+                    rematerialize=rematerialize,
                 )
                 networks[coupling.moments] = MovingMoments(
                     coupling.mask.shape[-1], name=coupling.moments, dtype=dtype
@@ -96,7 +101,7 @@ class RealNVPBuilder(MultiScaleBuilder):
         for coupling in couplings:
             mask, moments = coupling.mask, networks[coupling.moments]
             bijectors += [
-                AffineCoupling(mask, networks[coupling.name], name=coupling.name),
+                self.coupling(mask, networks[coupling.name], name=coupling.name),
                 InFlowBatchNorm(
                     mask,
                     self._config.batch_norm_moments,

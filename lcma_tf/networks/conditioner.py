@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from lcma_tf.networks.folding import FrozenConditioner
+from lcma_tf.networks.parameters import beside, split_parameters
 from lcma_tf.networks.rematerialization import rematerialized
 from lcma_tf.networks.residual_pass import BatchNorms, MovingNorms, ResidualWeights, residual_pass
 
@@ -23,7 +24,9 @@ class ResidualConditioner(keras.layers.Layer):
     concat(x, -x) and the mask -> relu -> 3x3 conv -> `num_residual_blocks` pre-activation blocks (batch
     norm, relu, 3x3 conv, batch norm, relu, 3x3 conv, add). The first conv's output and every block's
     pass a 1x1 conv into one sum -> batch norm, relu -> 1x1 conv -> (shift, raw);
-    `log_scale = scale * tanh(raw)` with one learned scalar `scale`.
+    `log_scale = scale * tanh(raw)` with one learned scalar `scale`. Where there are more
+    parameters than two, the last conv says them, too, with magnitudes that begin at 0, beside the shifts
+    and log-scales of a network without them.
 
     All convolutions are weight-normalized over (height, width, input channels); block outputs, skips
     and the last conv have a learned magnitude; all but the first conv of a block have a bias. Batch
@@ -43,6 +46,8 @@ class ResidualConditioner(keras.layers.Layer):
         num_residual_blocks: at least 1.
         pixel_mask: bool `[h, w, m]` appended to the input, for couplings that mask pixels; or None.
         initial_scale: first value of `scale`.
+        num_parameters: numbers said of each output channel, at least 2: shift, log_scale, and those of
+            a curve (`lcma_tf.bijectors.CurvedCoupling`).
         magnitude_l2: L2 coefficient (no 1/2) on the magnitudes, and on `scale` where a pixel mask is
             given, as in the program; reaches the loss through Keras.
         seed: of the initial weights.
@@ -57,7 +62,8 @@ class ResidualConditioner(keras.layers.Layer):
         momentum: of the moving moments.
         weight: 0 where the batch of this replica does not count in the moments; None = it does.
 
-    Output: (shift, log_scale), each `[N, h, w, out_channels]`.
+    Output: (shift, log_scale), each `[N, h, w, out_channels]`; with more parameters (shift, log_scale,
+    curve), the last `[N, h, w, out_channels, num_parameters - 2]`.
 
     Example:
         ```python
@@ -86,6 +92,7 @@ class ResidualConditioner(keras.layers.Layer):
         seed: int | Sequence[int] = 0,
         mixed_precision: bool = False,
         rematerialize: bool = False,
+        num_parameters: int = 2,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -99,6 +106,7 @@ class ResidualConditioner(keras.layers.Layer):
         self.seed = seed
         self.mixed_precision = mixed_precision
         self.rematerialize = rematerialize
+        self.num_parameters = num_parameters
         mask_channels = 0 if self.pixel_mask is None else self.pixel_mask.shape[-1]
         seeds = np.random.SeedSequence(seed).generate_state(4)
         blocks, convs = num_residual_blocks, 2 * num_residual_blocks
@@ -128,11 +136,12 @@ class ResidualConditioner(keras.layers.Layer):
         )
         self.skip_magnitude = self._add_magnitude("skip_magnitude", (blocks + 1, width), 1)
         self.skip_bias = self._add("skip_bias", (blocks + 1, width))
+        affine, outputs = 2 * out_channels, num_parameters * out_channels
         self.output_kernel = self._add_kernel(
-            "output_kernel", (1, 1, width, 2 * out_channels), seeds[3]
+            "output_kernel", (1, 1, width, outputs), seeds[3], affine
         )
-        self.output_magnitude = self._add_magnitude("output_magnitude", (2 * out_channels,), 1)
-        self.output_bias = self._add("output_bias", (2 * out_channels,))
+        self.output_magnitude = self._add_magnitude("output_magnitude", (outputs,), 1, affine)
+        self.output_bias = self._add("output_bias", (outputs,))
         self.built = True
 
     def call(self, kept, training=False, momentum=0.9, weight=None):
@@ -140,14 +149,14 @@ class ResidualConditioner(keras.layers.Layer):
         if not training:
             weights = ResidualWeights(*weights)
             norms = MovingNorms(weights, self.input_moments, self.moments)
-            return self._shift_and_log_scale(
+            return self._parameters(
                 residual_pass(kept, weights, norms, self.pixel_mask, mixed_precision=False)
             )
         run = rematerialized if self.rematerialize else _kept
         inputs = [kept, *weights] if weight is None else [kept, *weights, weight]
         output, moments = run(self._training_pass, inputs)
         self._move(moments, momentum)
-        return self._shift_and_log_scale(output)
+        return self._parameters(output)
 
     def frozen(self, mixed_precision: bool = False) -> FrozenConditioner:
         """The same function in inference mode, with the weights of now, folded."""
@@ -161,9 +170,9 @@ class ResidualConditioner(keras.layers.Layer):
         output = residual_pass(kept, weights, norms, self.pixel_mask, self.mixed_precision)
         return output, norms.moments()
 
-    def _shift_and_log_scale(self, output):
-        shift, raw = tf.split(output, 2, axis=-1)
-        return shift, self.scale * tf.tanh(raw)
+    def _parameters(self, output):
+        shift, raw, *curve = split_parameters(output, self.num_parameters)
+        return shift, self.scale * tf.tanh(raw), *curve
 
     def _move(self, moments, momentum):
         for variable, new in zip((*self.input_moments, *self.moments), moments, strict=True):
@@ -176,19 +185,20 @@ class ResidualConditioner(keras.layers.Layer):
         self,
         name: str,
         shape: tuple[int, ...],
-        initializer: str | keras.initializers.Initializer = "zeros",
+        initializer: str | Callable[..., tf.Tensor] = "zeros",
         regularized: bool = False,
     ):
         l2 = keras.regularizers.L2(self.magnitude_l2) if regularized and self.magnitude_l2 else None
         return self.add_weight(shape=shape, initializer=initializer, regularizer=l2, name=name)
 
-    def _add_kernel(self, name, shape, seed):
+    def _add_kernel(self, name, shape, seed, affine=None):
         limit = float(np.sqrt(2.0 / shape[-2]))
         uniform = keras.initializers.RandomUniform(-limit, limit, seed=int(seed))
-        return self._add(name, shape, uniform)
+        return self._add(name, shape, beside(uniform, affine or shape[-1], uniform))
 
-    def _add_magnitude(self, name, shape, kernel_size):
+    def _add_magnitude(self, name, shape, kernel_size, affine=None):
         value = keras.initializers.Constant(float(np.sqrt(kernel_size / 6)))
+        value = beside(value, affine or shape[-1], keras.initializers.Zeros())
         return self._add(name, shape, value, regularized=True)
 
     def _add_moments(self, name, shape):
@@ -216,6 +226,7 @@ class ResidualConditioner(keras.layers.Layer):
             "magnitude_l2": self.magnitude_l2,
             "seed": self.seed,
             "mixed_precision": self.mixed_precision,
+            "num_parameters": self.num_parameters,
         }
 
 

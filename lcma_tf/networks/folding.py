@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from lcma_tf.networks.inference_only import InferenceOnly
 from lcma_tf.networks.normalization import EPSILON, scale_and_shift
+from lcma_tf.networks.parameters import split_parameters
 
 __all__ = ["FrozenConditioner"]
 
@@ -31,6 +32,7 @@ class FrozenConditioner(InferenceOnly):
     def __init__(self, conditioner: Any, mixed_precision: bool = False):
         super().__init__(name=conditioner.name)
         get = _float64
+        self._num_parameters = conditioner.num_parameters
         blocks, dtype = conditioner.num_residual_blocks, conditioner.compute_dtype
 
         # What the feature maps meet is of their type; the norms that no convolution takes in are not.
@@ -95,8 +97,8 @@ class FrozenConditioner(InferenceOnly):
         total = tf.nn.relu(tf.nn.bias_add(total, self._skip_bias))
         output = tf.cast(_conv(total, self._output_kernel), kept.dtype)
         output = tf.nn.bias_add(output, self._output_bias)
-        shift, raw = tf.split(output, 2, axis=-1)
-        return shift, self._scale * tf.tanh(raw)
+        shift, raw, *curve = split_parameters(output, self._num_parameters)
+        return shift, self._scale * tf.tanh(raw), *curve
 
 
 def _float64(weight):

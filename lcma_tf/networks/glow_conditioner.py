@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.networks.inference_only import InferenceOnly
+from lcma_tf.networks.parameters import split_parameters
 from lcma_tf.networks.rematerialization import rematerialized
 
 __all__ = ["FrozenGlowConditioner", "GlowConditioner"]
@@ -31,7 +32,8 @@ class GlowConditioner(keras.layers.Layer):
     networks"). Act norms scale without a bound.
 
     Behind the hidden layers are biases alone, as in the paper (its program has act norms there). All of
-    this runs in any mode as it does in training; there are no moments.
+    this runs in any mode as it does in training; there are no moments. With more than two parameters the
+    last convolution says the others, too: zeros at the beginning.
 
     Source: Kingma & Dhariwal 2018, section 3.3 and appendix B, and its program's constants.
 
@@ -39,6 +41,8 @@ class GlowConditioner(keras.layers.Layer):
         in_channels: channels of the input.
         out_channels: channels of shift and of log_scale.
         width: channels inside.
+        num_parameters: numbers said of each output channel, at least 2: shift, log_scale, and those of
+            a curve (`lcma_tf.bijectors.CurvedCoupling`).
         seed: of the initial kernels, by He et al. 2015.
         mixed_precision: with `training=True`, feature maps and convolutions in bfloat16; weights, input
             and output stay float32, and so does all of inference.
@@ -50,7 +54,8 @@ class GlowConditioner(keras.layers.Layer):
         training: Python bool.
         momentum, weight: taken as any conditioner takes them, and not read.
 
-    Output: (shift, log_scale), each `[N, h, w, out_channels]`.
+    Output: (shift, log_scale), each `[N, h, w, out_channels]`; with more parameters (shift, log_scale,
+    curve), the last `[N, h, w, out_channels, num_parameters - 2]`.
 
     Example:
         ```python
@@ -77,6 +82,7 @@ class GlowConditioner(keras.layers.Layer):
         seed: int | Sequence[int] = 0,
         mixed_precision: bool = False,
         rematerialize: bool = False,
+        num_parameters: int = 2,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -86,14 +92,16 @@ class GlowConditioner(keras.layers.Layer):
         self.seed = seed
         self.mixed_precision = mixed_precision
         self.rematerialize = rematerialize
+        self.num_parameters = num_parameters
         first, second = np.random.SeedSequence(seed).generate_state(2)
         self.first_kernel = self._add("first_kernel", (3, 3, in_channels, width), _he(first))
         self.first_bias = self._add("first_bias", (width,))
         self.second_kernel = self._add("second_kernel", (1, 1, width, width), _he(second))
         self.second_bias = self._add("second_bias", (width,))
-        self.last_kernel = self._add("last_kernel", (3, 3, width, 2 * out_channels))
-        self.last_bias = self._add("last_bias", (2 * out_channels,))
-        self.logs = self._add("logs", (2 * out_channels,))
+        outputs = num_parameters * out_channels
+        self.last_kernel = self._add("last_kernel", (3, 3, width, outputs))
+        self.last_bias = self._add("last_bias", (outputs,))
+        self.logs = self._add("logs", (outputs,))
         self.built = True
 
     def call(self, kept, training=False, momentum=0.9, weight=None):
@@ -104,7 +112,7 @@ class GlowConditioner(keras.layers.Layer):
             output, _ = rematerialized(self._training_pass, inputs)
         else:
             output, _ = self._training_pass(*inputs)
-        return _shift_and_log_scale(output)
+        return _parameters(output, self.num_parameters)
 
     def frozen(self, mixed_precision: bool = False) -> FrozenGlowConditioner:
         """The same function with the weights of now, the last scale folded."""
@@ -147,6 +155,7 @@ class GlowConditioner(keras.layers.Layer):
             "width": self.width,
             "seed": self.seed,
             "mixed_precision": self.mixed_precision,
+            "num_parameters": self.num_parameters,
         }
 
 
@@ -163,11 +172,12 @@ class FrozenGlowConditioner(InferenceOnly):
         inside = tf.bfloat16 if mixed_precision else tf.as_dtype(conditioner.variable_dtype)
         weights = _folded(*(tf.convert_to_tensor(v) for v in conditioner._weights))
         self._inside = inside
+        self._num_parameters = conditioner.num_parameters
         self._folded = [tf.Variable(tf.cast(w, inside), trainable=False) for w in weights]
 
     def _shift_and_log_scale(self, kept):
         output = _output(tf.cast(kept, self._inside), *self._folded)
-        return _shift_and_log_scale(tf.cast(output, kept.dtype))
+        return _parameters(tf.cast(output, kept.dtype), self._num_parameters)
 
 
 def _folded(first_kernel, first_bias, second_kernel, second_bias, last_kernel, last_bias, logs):
@@ -183,10 +193,10 @@ def _output(kept, first_kernel, first_bias, second_kernel, second_bias, last_ker
     return _conv(hidden, last_kernel, last_bias)
 
 
-def _shift_and_log_scale(output):
-    shift, raw = tf.split(output, 2, axis=-1)
+def _parameters(output, num_parameters):
+    shift, raw, *curve = split_parameters(output, num_parameters)
     least = _SMALLEST_SCALE
-    return shift, tf.math.log(least + (1 - least) * tf.sigmoid(raw + 2))
+    return shift, tf.math.log(least + (1 - least) * tf.sigmoid(raw + 2)), *curve
 
 
 def _conv(x, kernel, bias):

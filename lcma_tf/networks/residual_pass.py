@@ -52,7 +52,7 @@ def residual_pass(
     pixel_mask: np.ndarray | None,
     mixed_precision: bool = False,
 ) -> tf.Tensor:
-    """Shift and raw log-scale, one after the other: `[N, h, w, 2 * out_channels]`.
+    """Shift, raw log-scale and what else, one after the other: `[N, h, w, parameters * channels]`.
 
     With `mixed_precision` the feature maps and the kernels that meet them are bfloat16; the weights,
     their normalization, moments, and what goes in and out keep their type.

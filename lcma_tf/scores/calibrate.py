@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from lcma_tf.choices import SCORES
 from lcma_tf.data import evaluation_batches
+from lcma_tf.extras import require_extra
 from lcma_tf.model import FlowModel
 from lcma_tf.scores.calibration import Calibration, check_rate, fingerprint_of
 from lcma_tf.scores.errors import CalibrationError
@@ -53,6 +54,7 @@ def calibrate(
         CalibrationError: fewer than 100 images, a rate outside (0, 0.5), another `anomaly_by`, images
             whose scores are all the same or not finite, or a flow of real-valued pixels.
         DataError: images of another type or rank.
+        MissingExtraError: scikit-learn is not installed.
         ValueError: images of another shape than the flow's.
 
     Example:
@@ -89,6 +91,7 @@ def calibrate(
 
 
 def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomaly_by: str) -> None:
+    require_extra("sklearn", "data", "calibrate", package="scikit-learn")
     check_rate(false_alarm_rate)
     if model.config.real_valued:
         raise CalibrationError("`model` must be of 8-bit images; got one of real-valued pixels.")

@@ -72,7 +72,7 @@ class Calibration:
         return {name: Tail.of(name, column) for name, column in named.items()}
 
     def log_rarity(self, name: str, known: Known) -> tf.Tensor:
-        """Log of the share of normal images that are at least as unusual by the raw score `name`."""
+        """Log of the share of normal images at least as unusual by the raw score `name`: float64."""
         return self.tails[name].log_share(SCORES[name].strangeness(known))
 
     def log_share_above(self, log_prob: tf.Tensor) -> tf.Tensor:

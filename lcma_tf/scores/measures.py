@@ -11,6 +11,7 @@ from lcma_tf.config import FlowConfig
 from lcma_tf.data import without_padding
 from lcma_tf.factorization import Factorization
 from lcma_tf.model.density import ImageDensity
+from lcma_tf.traced import traced
 
 __all__ = ["CODEC", "LOG_PROB", "Measures", "has_codec"]
 
@@ -49,22 +50,24 @@ class Measures:
             *(f"layer_{layer}" for layer in range(1, config.num_scales + 1)),
         ]
         self.names = [*self._of_flow, *([CODEC, CODEC_HALF] if has_codec(config) else [])]
-        row, pixels = len(self._of_flow), math.prod(config.image_shape[:2])
-        self._row = flow.by_rows(self._row_of, (row,), tf.float32)
-        self._row_and_map = flow.by_rows(self._row_and_map_of, (row + pixels,), tf.float32)
+        width = len(self._of_flow) + math.prod(config.image_shape[:2])
+        # One function for whatever is asked: a graph of several signatures has it once.
+        self._row_and_map = traced(
+            flow.by_rows(self._row_and_map_of, (width,), tf.float32),
+            input_signature=[tf.TensorSpec([None, *config.image_shape], tf.uint8)],
+        )
 
     def of(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The measures of uint8 `images` `[N, H, W, C]` by name."""
-        return self._named(images, self._row(images))
+        return self.with_map(images)[0]
 
     def with_map(self, images: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """The measures, and what each pixel adds to `log_prob`, float32 `[N, H, W]`, nats, in one pass.
+        """The measures, and what each pixel adds to `log_prob`, float32 `[N, H, W]`, nats; one pass.
 
         That is the log-density of the latents and the log-det terms of a pixel's dimensions, its
         channels together; latents and terms keep the layout of the data. They add up to `log_prob`.
         """
-        both = self._row_and_map(images)
-        row = len(self._of_flow)
+        both, row = self._row_and_map(images), len(self._of_flow)
         shape = self._flow.config.image_shape
         return self._named(images, both[:, :row]), tf.reshape(both[:, row:], [-1, *shape[:2]])
 
@@ -79,24 +82,23 @@ class Measures:
             }
         return found
 
-    def _row_of(self, images):
-        latents, layers, pixels = self._flow.passes.latents_and_terms(images, self._noise)
-        return self._measured(latents, layers, pixels, _log_normal(latents))
-
     def _row_and_map_of(self, images):
         latents, layers, pixels = self._flow.passes.latents_and_terms(images, self._noise)
         density = _log_normal(latents)
-        nats = tf.reduce_sum(tf.add_n([density, *layers, pixels]), axis=-1)
-        flat = tf.cast(tf.reshape(nats, [-1, math.prod(nats.shape[1:])]), tf.float32)
-        return tf.concat([self._measured(latents, layers, pixels, density), flat], axis=1)
-
-    def _measured(self, latents, layers, pixels, density):
         parts = self._flow.passes.parts_of(latents, layers, pixels)
-        density = tf.reshape(density, [-1, len(self._of_scale)])
-        by_scale = tf.matmul(density, tf.constant(self._of_scale, density.dtype))
-        log_prob = tf.reduce_sum(parts, axis=-1, keepdims=True)
-        # The last part is the pixel transform's, which knows nothing of the flow.
-        return tf.cast(tf.concat([log_prob, by_scale, parts[:, 1:-1]], axis=1), tf.float32)
+        by_scale = tf.matmul(
+            tf.reshape(density, [-1, len(self._of_scale)]),
+            tf.constant(self._of_scale, density.dtype),
+        )
+        nats = tf.reduce_sum(tf.add_n([density, *layers, pixels]), axis=-1)
+        columns = [
+            tf.reduce_sum(parts, axis=-1, keepdims=True),
+            by_scale,
+            # Without the pixel transform's, the last, which knows nothing of the flow.
+            parts[:, 1:-1],
+            tf.reshape(nats, [-1, math.prod(nats.shape[1:])]),
+        ]
+        return tf.cast(tf.concat(columns, axis=1), tf.float32)
 
 
 def has_codec(config: FlowConfig) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +14,8 @@ from lcma_tf.scores.table import Known, scores_of
 from lcma_tf.traced import traced
 
 __all__ = ["ScoredFlow", "ScoringGraph"]
+
+_WINDOW = 5  # Pixels: the side over which a heat map is averaged.
 
 
 class ScoringGraph:
@@ -30,24 +30,32 @@ class ScoringGraph:
         self._measures = Measures(flow, factorization, calibration.seed)
         self._calibration = calibration
 
+    @property
+    def false_alarm_rate(self) -> float:
+        """That of the calibration."""
+        return self._calibration.false_alarm_rate
+
     def scores(
         self, images: tf.Tensor, false_alarm_rate: tf.Tensor | float
     ) -> dict[str, tf.Tensor]:
         """Every score `[N]` of uint8 `images` `[N, H, W, C]`; the rate is a number or `[N]`."""
-        return scores_of(self._known(self._measures.of(images), false_alarm_rate))
+        return self.both(images, false_alarm_rate)[0]
 
-    def scores_and_map(
+    def heat_map(self, images: tf.Tensor) -> tf.Tensor:
+        """What `ScoredFlow.heat_map` says, float32 `[N, H, W]`, nats."""
+        return self._against_mean(self._measures.with_map(images)[1])
+
+    def both(
         self, images: tf.Tensor, false_alarm_rate: tf.Tensor | float
-    ) -> dict[str, tf.Tensor]:
-        """The same with `heat_map`, float32 `[N, H, W]`, in one pass."""
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """What `scores` and `heat_map` return, in one pass."""
         measures, nats = self._measures.with_map(images)
-        found = scores_of(self._known(measures, false_alarm_rate))
-        return {**found, "heat_map": self._calibration.mean_map - nats}
+        rate = tf.convert_to_tensor(false_alarm_rate, tf.float32)
+        return scores_of(Known(measures, self._calibration, rate)), self._against_mean(nats)
 
-    def _known(self, measures: Mapping[str, tf.Tensor], false_alarm_rate) -> Known:
-        return Known(
-            measures, self._calibration, tf.convert_to_tensor(false_alarm_rate, tf.float32)
-        )
+    def _against_mean(self, nats):
+        short = (self._calibration.mean_map - nats)[..., None]
+        return tf.nn.avg_pool2d(short, _WINDOW, 1, "SAME")[..., 0]
 
 
 class ScoredFlow:
@@ -92,8 +100,7 @@ class ScoredFlow:
             tf.TensorSpec([None, *model.config.image_shape], tf.uint8),
             tf.TensorSpec([], tf.float32),
         ]
-        self._scores = traced(graph.scores, input_signature=signature)
-        self._scores_and_map = traced(graph.scores_and_map, input_signature=signature)
+        self._both = traced(graph.both, input_signature=signature)
 
     @property
     def config(self) -> FlowConfig:
@@ -119,16 +126,19 @@ class ScoredFlow:
         rate = self.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         check_rate(rate)
         images = self._flow.checked_images(images)
-        ask = self._scores_and_map if heat_map else self._scores
         if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
-            one = np.zeros([1, *images.shape[1:]], np.uint8)
-            return {name: column[:0] for name, column in ask(one, rate).items()}
-        return ask(images, rate)
+            found, nats = self._both(np.zeros([1, *images.shape[1:]], np.uint8), rate)
+            found, nats = {name: column[:0] for name, column in found.items()}, nats[:0]
+        else:
+            found, nats = self._both(images, rate)
+        return {**found, "heat_map": nats} if heat_map else found
 
     def heat_map(self, images) -> tf.Tensor:
-        """How many nats each pixel is less likely than it is on average there: float32 `[N, H, W]`.
+        """How many nats less likely than usual an image is around each pixel: float32 `[N, H, W]`.
 
-        The nats that a pixel adds to `log_prob`, against their mean over the calibration's images; above
-        0 where an image is stranger than usual. Arguments and errors as `scores`.
+        The nats that a pixel adds to `log_prob`, their mean over the calibration's images at that place
+        minus this image's, as a mean over the 5x5 pixels around it: the couplings of a flow tell of a
+        pixel by its neighbours, and blame these for it. Above 0 where an image is stranger than usual.
+        Arguments and errors as `scores`.
         """
         return self.scores(images, heat_map=True)["heat_map"]

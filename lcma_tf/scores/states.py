@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.extras import require_extra
 from lcma_tf.scores.measures import LOG_PROB
 
 __all__ = ["States"]
@@ -42,7 +41,6 @@ class States:
     @classmethod
     def of(cls, measures: Mapping[str, np.ndarray]) -> States:
         """Fitted to the measures `[n]` of known images: four parts, or fewer for few images."""
-        require_extra("sklearn", "data", "calibrate", package="scikit-learn")
         from sklearn.mixture import GaussianMixture  # A second, for those alone who fit one.
 
         names = tuple(name for name in measures if name != LOG_PROB)

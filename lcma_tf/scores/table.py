@@ -39,7 +39,7 @@ class Score:
 
     Args:
         help: a line for documents and `--help`, with the unit.
-        compute: `Known` -> float32 (or bool) `[N]`.
+        compute: `Known` -> floats (which become float32) or bool `[N]`.
         unusual: which end is that of unusual images: `low` or `high`.
         is_raw: whether it is read off the measures alone. Of each raw score a calibration has a table,
             and each may be what `anomaly_score` is made of; the others are made of those tables.
@@ -73,7 +73,11 @@ class Score:
 
 def scores_of(known: Known) -> dict[str, tf.Tensor]:
     """Every score that there is for such images, by name."""
-    return {name: score.compute(known) for name, score in _scores(known.measures).items()}
+    found = {name: score.compute(known) for name, score in _scores(known.measures).items()}
+    return {
+        name: value if value.dtype == tf.bool else tf.cast(value, tf.float32)
+        for name, value in found.items()
+    }
 
 
 def raw_scores(measures: Mapping[str, Any]) -> dict[str, Score]:
@@ -133,12 +137,16 @@ def _density_of_states(known: Known):
 def _anomaly_score(known: Known):
     """`1 - share ** c`, where `c` makes it 0.5 at the share that is the rate of false alarms."""
     rarity = known.calibration.log_rarity(known.calibration.anomaly_by, known)
-    return -tf.math.expm1(rarity * (math.log(0.5) / tf.math.log(known.false_alarm_rate)))
+    return -tf.math.expm1(rarity * (math.log(0.5) / _log_rate(known)))
 
 
 def _is_anomaly(known: Known):
     rarity = known.calibration.log_rarity(known.calibration.anomaly_by, known)
-    return rarity <= tf.math.log(known.false_alarm_rate)
+    return rarity <= _log_rate(known)
+
+
+def _log_rate(known: Known):
+    return tf.math.log(tf.cast(known.false_alarm_rate, tf.float64))
 
 
 LOG_PROBABILITY = Score("log-probability of the image, nats", _log_prob, "low")

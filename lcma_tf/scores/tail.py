@@ -63,12 +63,18 @@ class Tail:
         return cls(table, shares.astype(np.float32), scale)
 
     def log_share(self, values: tf.Tensor) -> tf.Tensor:
-        """Log of the share of images with at least `values` float32 `[N]`: `[N]`, below 0."""
-        table, shares = tf.constant(self.values), tf.constant(self.log_shares)
+        """Log of the share of images with at least `values` float32 `[N]`: float64 `[N]`, below 0.
+
+        In float64, so that what is made of it is the same float32 in a batch of any size: kernels of
+        `exp` differ in last digits by where in a batch a row is.
+        """
+        table = tf.constant(self.values, tf.float64)
+        shares = tf.constant(self.log_shares, tf.float64)
+        values = tf.cast(values, tf.float64)
         after = tf.searchsorted(table, values, side="right")
         after = tf.clip_by_value(after, 1, len(self.values) - 1)
         low, high = tf.gather(table, after - 1), tf.gather(table, after)
-        place = tf.clip_by_value((values - low) / (high - low), 0.0, 1.0)
+        place = tf.clip_by_value((values - low) / (high - low), 0, 1)
         low_share, high_share = tf.gather(shares, after - 1), tf.gather(shares, after)
         beyond = tf.nn.relu(values - table[-1]) / self.scale
         return low_share + place * (high_share - low_share) - beyond

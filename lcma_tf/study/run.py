@@ -187,7 +187,7 @@ class Study:
         return arm.pretrains and extra_steps(self.train) > 0
 
     def _run_in(self, workdir: Workdir, configs: tuple[FlowConfig, TrainConfig]) -> Run:
-        return Run(*configs, self.data, workdir, self.runtime)
+        return Run(*configs, self.data, workdir, self.runtime, calibrates=False)
 
     def _is_begun(self, arm: Arm, seed: int) -> bool:
         shared = self.folder.pretraining(seed)

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from bijector_cases import conditioner, tfb
+from bijector_cases import coupling, curved, tfb
 from lcma_tf import bijectors
 from testing import TOLERANCE, assert_close, difference_jacobian, log_abs_det
 
@@ -42,22 +42,20 @@ def share_of(draw, size, least, most):
 
 
 @st.composite
-def pixel_couplings(draw, shape=None):
+def pixel_couplings(draw, shape=None, make=coupling):
     shape = shape or draw(shapes.filter(lambda shape: np.prod(shape) > 1))
     size = int(np.prod(shape))
     mask = share_of(draw, size, 1, size - 1).reshape(shape)
     hypothesis.assume(not (mask == mask[:1, :1]).all())  # That one selects channels.
-    network = conditioner(shape[-1], shape[-1])
-    return same(lambda dtype: bijectors.AffineCoupling(mask, network), shape)
+    return same(lambda dtype: make(mask), shape)
 
 
 @st.composite
-def channel_couplings(draw, shape=None):
+def channel_couplings(draw, shape=None, make=coupling):
     shape = shape or draw(shapes.filter(lambda shape: shape[-1] > 1))
     kept = share_of(draw, shape[-1], 1, shape[-1] - 1)
-    network = conditioner(int(kept.sum()), int((~kept).sum()))
     mask = np.broadcast_to(kept, shape)
-    return same(lambda dtype: bijectors.AffineCoupling(mask, network), shape)
+    return same(lambda dtype: make(mask, by_channel=True), shape)
 
 
 @st.composite
@@ -164,6 +162,8 @@ def any_over(shape, depth):
 KINDS = {
     "pixel coupling": pixel_couplings(),
     "channel coupling": channel_couplings(),
+    "pixel coupling by splines": pixel_couplings(make=curved),
+    "channel coupling by splines": channel_couplings(make=curved),
     "batch norm": norms(),
     "foreign": foreign(),
     "squeeze": squeezes(),

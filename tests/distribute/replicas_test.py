@@ -29,7 +29,8 @@ make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
 
 
 def fit_evenly(model, images):
-    batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat()
+    # Twice: of an endless one 100 batches would be gone through again for the moments.
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(6, drop_remainder=True).repeat(2)
     logs = model.fit(batches, steps_per_epoch=1, epochs=2, shuffle=False, verbose=0).history
     if model.config.batch_norm_moments == "all":  # Another graph to build: once is enough.
         logs["evaluation"] = list(
@@ -92,7 +93,7 @@ def fit_all_at_once(model, images):
     return model.fit(images[2:8], batch_size=6, epochs=2, shuffle=False, verbose=0).history
 
 
-def train(num_devices, moments, channels, rematerialize, fit=fit_evenly):
+def train(num_devices, moments, channels, rematerialize, fit=fit_evenly, coupling="affine"):
     # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
     # from the other's.
     images = random_images(12, (4, 2, channels))
@@ -106,6 +107,7 @@ def train(num_devices, moments, channels, rematerialize, fit=fit_evenly):
             image_shape=(4, 2, channels),
             batch_norm_moments=moments,
             num_scales=1,
+            coupling=coupling,
         )
         model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
     variables = [v for network in model.networks for v in network.variables]
@@ -123,13 +125,14 @@ def train(num_devices, moments, channels, rematerialize, fit=fit_evenly):
 
 # Flows one after the other, as a run pretrains and trains, of different shapes.
 print(json.dumps({
-    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2, fit)
+    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2, *fit)
            for devices, num_devices in (("one", 1), ("two", 2))}
-    for name, moments, channels, rematerialize, fit in (
+    for name, moments, channels, rematerialize, *fit in (
         ("changed", "changed", 2, False, fit_evenly),
         ("all", "all", 1, False, fit_evenly),
         ("rematerialized", "changed", 1, True, fit_averaged),
         ("uneven", "changed", 1, False, fit_unevenly),
+        ("splines", "changed", 2, True, fit_evenly, "spline"),
         ("glow", "changed", 1, False, fit_all_at_once),
         ("glow, uneven", "changed", 1, True, fit_from_one_image),
     )
@@ -154,7 +157,7 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-REALNVPS = ("changed", "all", "rematerialized", "uneven")
+REALNVPS = ("changed", "all", "rematerialized", "uneven", "splines")
 GLOWS = ("glow", "glow, uneven")
 
 

@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 
 import commands
 import lcma_tf
+from bijector_cases import Bulge
 from lcma_tf import bijectors, choices
 from lcma_tf.data import ImageData
 from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
@@ -27,33 +28,35 @@ from lcma_tf.serving.publishing.export_flow import export_flow
 SHAPE = (8, 8, 3)
 
 
-class Affine(keras.layers.Layer):
+class Linear(keras.layers.Layer):
     """A conditioner that looks at the mean of what is kept."""
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels, num_parameters, **kwargs):
         super().__init__(**kwargs)
-        self.slope = self.add_weight(shape=(2, channels), initializer="zeros", name="slope")
+        shape = (num_parameters, channels)
+        self.slope = self.add_weight(shape=shape, initializer="zeros", name="slope")
         self.built = True
 
     def call(self, kept, training=False, momentum=0.9, weight=None):
-        return affine(kept, tf.convert_to_tensor(self.slope))
+        return parameters(kept, tf.convert_to_tensor(self.slope))
 
     def frozen(self, mixed_precision=False):
-        return FrozenAffine(self)
+        return FrozenLinear(self)
 
 
-class FrozenAffine(tf.Module):
+class FrozenLinear(tf.Module):
     def __init__(self, network):
         super().__init__(name=network.name)
         self.slope = tf.Variable(network.slope.value, trainable=False)
 
     def __call__(self, kept):
-        return affine(kept, self.slope)
+        return parameters(kept, self.slope)
 
 
-def affine(kept, slope):
+def parameters(kept, slope):
     mean = tf.reduce_mean(kept, [1, 2], keepdims=True)
-    return tuple(tf.broadcast_to(mean * part, tf.shape(kept)) for part in tf.unstack(slope))
+    parts = [tf.broadcast_to(mean * part, tf.shape(kept)) for part in tf.unstack(slope)]
+    return *parts[:2], tf.stack(parts[2:], -1)
 
 
 class ToyFlow:
@@ -65,8 +68,11 @@ class ToyFlow:
     def make_networks(self, dtype, rematerialize=False):
         grown = 4 if self._factorization.rule == "none" else 2
         channels = self._config.image_shape[-1]
+        number = choices.COUPLINGS[self._config.coupling].num_parameters
         return {
-            f"coupling_{level}": Affine(channels * grown**level, name=f"at_{level}", dtype=dtype)
+            f"coupling_{level}": Linear(
+                channels * grown**level, number, name=f"at_{level}", dtype=dtype
+            )
             for level in range(self._config.num_scales)
         }
 
@@ -74,7 +80,8 @@ class ToyFlow:
         return self._layer(0, self._config.image_shape, networks)
 
     def _layer(self, level, shape, networks):
-        coupling = bijectors.AffineCoupling(checkerboard(shape), networks[f"coupling_{level}"])
+        kind, network = choices.COUPLINGS[self._config.coupling], networks[f"coupling_{level}"]
+        coupling = kind(checkerboard(shape), network, name=f"coupling_{level}")
         if level == self._config.num_scales - 1:
             return bijectors.FlowLayer(coupling, None, shape)
         height, width, channels = shape
@@ -107,6 +114,7 @@ def load_toy(path, data_dir, image_size, resampler="antialias"):
 
 ADDED = {
     "FLOWS": {"toy": ToyFlow},
+    "COUPLINGS": {"bulge": Bulge},
     "PIXEL_TRANSFORMS": {"mirrored": mirrored_logit},
     "RULES": {
         "largest_half": SplitRule("the half that contributes most", largest_half, "contributions")
@@ -116,6 +124,7 @@ ADDED = {
 }
 TOY = {
     "flow": "toy",
+    "coupling": "bulge",
     "pixel_transform": "mirrored",
     "split_rule": "largest_half",
     "resampler": "corner",
@@ -162,10 +171,11 @@ def test_a_run_with_one_of_each_has_them(run):
     _, workdir = run
     flow, train = workdir.read_configs()
     assert (flow.flow, flow.pixel_transform, flow.image_shape) == ("toy", "mirrored", SHAPE)
+    assert flow.coupling == "bulge"
     assert (train.split_rule, train.resampler) == ("largest_half", "corner")
     metrics = workdir.read_metrics()
     assert metrics["split_rule"] == "largest_half" and metrics["pretrain_steps"] == 2
-    assert metrics["num_parameters"] == 2 * (3 + 6)
+    assert metrics["num_parameters"] == 3 * (3 + 6)
     assert metrics["exact_reconstructions"] == metrics["reconstructed_images"] == 40
     assert metrics["probe_log_det"] < 1e-4
 
@@ -177,13 +187,30 @@ def test_it_loads_and_scores_the_same(run):
     expected = workdir.read_metrics()["test_bits_per_dim"]
     assert np.mean(model.bits_per_dim(images.images)) == pytest.approx(expected, rel=1e-5)
     assert evaluated(workdir) == pytest.approx(expected, abs=1e-4)
-    assert np.any(model.networks[0].slope)  # It was trained.
+    for slope in np.asarray(model.networks[0].slope):  # It was trained, the curve too.
+        assert np.any(slope)
 
 
 def test_it_is_exported(run, tmp_path):
     # Compared, row by row and in the server's own runtime, with what the model says.
     version = export_flow(lcma_tf.load(run[1].path), tmp_path / "models", max_batch_size=8)
     assert version.name == "1" and "toy flow" in (version / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("flow", ["realnvp", "glow"])
+def test_the_flows_that_are_there_take_its_coupling(flow, dataset, tmp_path):
+    sizes = {**commands.TINY, "num_steps_per_scale": 1, "train_steps": 3, "split_rule": "realnvp"}
+    changes = {**TOY, **sizes, "flow": flow, "workdir": tmp_path / "run", "dataset": dataset}
+    ended = commands.call("lcma_tf.train", *commands.as_flags(**changes))
+    assert ended.code == 0, ended
+    metrics = Workdir(tmp_path / "run").read_metrics()
+    assert metrics["exact_reconstructions"] == metrics["reconstructed_images"]
+    assert metrics["probe_log_det"] < 1e-4
+    model = lcma_tf.load(tmp_path / "run")
+    networks = [n for n in model.networks if getattr(n, "num_parameters", 2) != 2]
+    assert networks and {n.num_parameters for n in networks} == {Bulge.num_parameters}
+    # Compared, row by row and in the server's own runtime, with what the model says.
+    assert export_flow(model, tmp_path / "models", max_batch_size=8).name == "1"
 
 
 def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkeypatch):

@@ -167,6 +167,10 @@ def test_a_run_begins_with_the_weights_of_another(finished, tmp_path):
     [
         ({"base_dim": 3}, "`initialize_from` must be a flow with base_dim=3, with base_dim=2"),
         ({"num_scales": 3}, "`initialize_from` with num_scales=3, with num_scales=2"),
+        (
+            {"coupling": "spline"},
+            "`initialize_from` with coupling='spline', with coupling='affine'",
+        ),
         ({"split_rule": "none"}, "`initialize_from` must be the run of a flow without splits"),
         ({"coupling_masks": "aligned"}, "`initialize_from` must be None coupling_masks='aligned'"),
         ({"initialize_from": "nowhere"}, "`initialize_from` must be a finished run, nowhere"),

@@ -282,6 +282,23 @@ def test_couplings_over_channels_keep_their_halves(source, carried):
     np.testing.assert_array_equal(ours, theirs[[0, 1, 2, 3, 12, 13, 14, 15]])
 
 
+def test_curves_go_with_their_channels():
+    source = tiny_flow(image_shape=SHAPE, num_scales=SCALES, rule="none", coupling="spline")
+    flow, name = carried_flow(source, pattern()), "layer_2_checkerboard_0"
+    ours, theirs = (weights(one, name) for one in (flow, source))
+    for weight in ("output_kernel", "output_magnitude", "output_bias"):
+        found, expected = (by_parameter(w[weight]) for w in (ours, theirs))
+        for mine, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(mine, other[..., DIAGONAL, :])
+
+
+def by_parameter(weight):
+    """Of the last axis shift, raw log-scale and the 11 numbers of a spline: `[..., c, 1 or 11]`."""
+    channels = weight.shape[-1] // 13
+    parts = np.split(weight, [channels, 2 * channels], axis=-1)
+    return [part.reshape(*weight.shape[:-1], channels, -1) for part in parts]
+
+
 def test_where_blocks_differ_most_of_them_decide(source, carried):
     masks = [mask.copy() for mask in pattern().masks]
     masks[0][:2, :2, 0] = ~masks[0][:2, :2, 0]

@@ -18,6 +18,7 @@ from testing import assert_same_in_any_batch, random_images, tiny_flow
 FLOWS = {
     "even": {"image_shape": (8, 8, 3), "base_dim": 4},
     "odd": {"image_shape": (6, 10, 1), "base_dim": 3},
+    "splines": {"image_shape": (8, 8, 1), "base_dim": 3, "coupling": "spline"},
 }
 NUM_IMAGES = 20
 SIZES = (1, 3, 8)

@@ -24,7 +24,7 @@ def command(tmp_path_factory):
     return commands.as_flags(dataset=commands.write_npz(folder / "images.npz"), **TINY)
 
 
-def test_the_chief_dies(command, tmp_path):
+def test_the_chief_dies(command, tmp_path, nothing_drawn):
     workdir = Workdir(tmp_path / "two")
     workdirs = (workdir.path, tmp_path / "elsewhere")
     history = workdir.phase("train") / "history.csv"

@@ -122,7 +122,7 @@ def test_contributions(model, one_pass):
 def test_training_step(make, one_pass):
     model = make()
     loss = NegativeLogLikelihood()
-    model.compile(keras.optimizers.Adam(), loss=loss, jit_compile=False)
+    model.compile(keras.optimizers.SGD(), loss=loss, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     step = traced(model.train_step, (tf.convert_to_tensor(random_images(4, SHAPE)),))
     assert count_ops(step, "Conv2D") == one_pass  # The forward pass; backward has other ops.

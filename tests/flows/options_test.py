@@ -36,6 +36,10 @@ OPTIONS = {
         "random",
         {"coupling_masks": "aligned", "level_widths": (3, 2), "level_blocks": (1, 2)},
     ),
+    "splines, masks without structure": (
+        "random",
+        {"coupling": "spline", "coupling_masks": "aligned", "num_couplings": 2},
+    ),
     "exits by a residual network": (
         "random",
         {"exit_prior": "residual", "level_widths": (3, 2), "level_blocks": (1, 2)},
@@ -47,7 +51,7 @@ OPTIONS = {
 @pytest.fixture(scope="module", params=OPTIONS.values(), ids=OPTIONS)
 def flow(request):
     rule, options = request.param
-    return tiny_flow(rule, "float64", num_couplings=3, **options)
+    return tiny_flow(rule, "float64", **{"num_couplings": 3, **options})
 
 
 def pixels(n):

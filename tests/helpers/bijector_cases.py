@@ -53,6 +53,36 @@ def coupling(mask, by_channel=False):
     return bijectors.AffineCoupling(mask, conditioner(kept, changed))
 
 
+class Bulge(bijectors.CurvedCoupling):
+    """The least that a coupling of one's own may be: another slope above 0 than below."""
+
+    num_parameters = 3
+
+    def bend(self, values, curve):
+        log_slope = tf.where(values > 0, tf.tanh(curve[0]), 0)
+        return values * tf.exp(log_slope), log_slope
+
+    def unbend(self, values, curve):
+        log_slope = tf.where(values > 0, tf.tanh(curve[0]), 0)
+        return values * tf.exp(-log_slope), log_slope
+
+
+def curved(mask, by_channel=False, kind=bijectors.SplineCoupling, spread=2.0):
+    """Shift, log-scale and curves that differ from place to place, on the scale of `spread`."""
+    kept = int(mask[0, 0].sum()) if by_channel else mask.shape[-1]
+    changed = mask.shape[-1] - kept if by_channel else mask.shape[-1]
+    number = kind.num_parameters - 2
+    affine = conditioner(kept, changed)
+    kernel = np.random.default_rng(8).normal(size=(3, 3, kept, changed * number)) / 3
+
+    def run(kept, **kwargs):
+        features = tf.tanh(tf.nn.conv2d(kept, tf.constant(kernel, kept.dtype), 1, "SAME"))
+        curve = tf.reshape(spread * features, [-1, *mask.shape[:2], changed, number])
+        return *affine(kept, **kwargs), curve
+
+    return kind(mask, run)
+
+
 def norm(mask, moments, dtype):
     bijector = bijectors.InFlowBatchNorm(mask, moments, dtype=dtype)
     rng = np.random.default_rng(5)
@@ -109,6 +139,13 @@ CASES = {
     "coupling_inner_channels": Case(
         lambda dtype: coupling(channels(1, 2, shape=WIDE), by_channel=True), False, WIDE, WIDE
     ),
+    "spline_even": Case(lambda dtype: curved(EVEN)),
+    "spline_any_pixels": Case(lambda dtype: curved(mask(share=0.3))),
+    "spline_first_half": Case(lambda dtype: curved(HALF, by_channel=True)),
+    "spline_scattered_channels": Case(
+        lambda dtype: curved(channels(0, 2, shape=WIDE), by_channel=True), False, WIDE, WIDE
+    ),
+    "curve_of_ones_own": Case(lambda dtype: curved(~EVEN, kind=Bulge)),
     "conditional_exit": Case(lambda dtype: bijectors.ConditionalExit(mask(), conditioner(4, 4))),
     "norm_even_changed": Case(lambda dtype: norm(EVEN, "changed", dtype)),
     "norm_even_all": Case(lambda dtype: norm(EVEN, "all", dtype)),

@@ -1,27 +1,40 @@
-"""A Glow as it is exported, with a rotation and exits that depend on what stays, in the C++ session."""
+"""What flows may have beside RealNVP's affine couplings, as it is exported, in the C++ session.
+
+A Glow with a rotation and exits that depend on what stays; splines, in either flow.
+"""
 
 import dataclasses
 
 import numpy as np
+import pytest
 
 import lcma_tf
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.runtime.cpp_session import CppSession
-from testing import random_images, tiny_glow
+from testing import random_images, tiny_flow, tiny_glow
+
+FLOWS = {
+    "glow": lambda: tiny_glow(num_steps_per_scale=1, exit_prior="conditional"),
+    "glow, splines": lambda: tiny_glow(
+        num_steps_per_scale=1, exit_prior="conditional", coupling="spline"
+    ),
+    "realnvp, splines": lambda: tiny_flow(image_shape=(8, 8, 2), coupling="spline"),
+}
 
 
-def test_the_exported_graph_says_what_the_model_says(tmp_path):
-    plain = tiny_glow(num_steps_per_scale=1, exit_prior="conditional")
+@pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
+def test_the_exported_graph_says_what_the_model_says(make, tmp_path):
+    plain = make()
     turned = dataclasses.replace(plain.factorization, rotations=[[[0.6, 0.8], [-0.8, 0.6]]])
     model = lcma_tf.FlowModel(plain.config, turned)
     model.set_weights(plain.get_weights())
     version = export_flow(
         model, tmp_path, max_batch_size=4
     )  # Compared with the model as it is made.
-    assert (
-        "glow, 2 scales, 4 filters, num_steps_per_scale 1"
-        in (version / "MODEL_CARD.md").read_text()
-    )
+    config = model.config
+    told = f"{config.flow}, 2 scales, {config.base_dim} filters"
+    own = "num_steps_per_scale 1" if config.flow == "glow" else "num_couplings 1"
+    assert f"{told}, {own}" in (version / "MODEL_CARD.md").read_text()
     images = random_images(3, (8, 8, 2))
     with CppSession(version) as session:
         scores = session.run("log_prob", {"images": images})["log_prob"]

@@ -24,19 +24,19 @@ SIGNATURES = ("log_prob", "log_prob_encoded", "sample", "encode", "decode")
 WITH_TWO_REPLICAS = """
 import sys
 
-import keras
 import tensorflow as tf
 
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.distribute.strategy import make_strategy
+from lcma_tf.model.fused_adam import FusedAdam
 from testing import random_images, tiny_flow
 
 with make_strategy(2, 8).scope():
     model = tiny_flow(random_weights=None)
-    model.compile(keras.optimizers.Adam(1e-2), NegativeLogLikelihood(), jit_compile=False)
+    model.compile(FusedAdam(1e-2), NegativeLogLikelihood(), jit_compile=False)
 images = random_images(8, (4, 4, 2)) // 2
-model.fit(tf.data.Dataset.from_tensors(images).repeat(), steps_per_epoch=4, verbose=0)
+model.fit(tf.data.Dataset.from_tensors(images).repeat(4), verbose=0)
 model.save(sys.argv[1] + "/model.keras")
 print(export_flow(model, sys.argv[1] + "/models"))
 """

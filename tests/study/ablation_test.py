@@ -92,7 +92,7 @@ def test_a_run_of_a_study_is_an_ordinary_run(broken, rule):
     assert broken.workdir(rule).metrics.read_bytes() == before
 
 
-def test_a_run_of_a_study_is_what_the_same_run_is_without_one(broken, tmp_path):
+def test_a_run_of_a_study_is_what_the_same_run_is_without_one(broken, tmp_path, nothing_drawn):
     flags = [*broken.flags, "--split_rule=lcma", "--seed=3", f"--workdir={tmp_path / 'run'}"]
     ended = commands.call("lcma_tf.train", *flags)
     assert ended.code == 0, ended.err

@@ -18,6 +18,7 @@ __all__ = [
     "RequestError",
     "as_images",
     "as_latents",
+    "as_rates",
     "as_seeds",
     "as_temperatures",
 ]
@@ -98,6 +99,19 @@ def as_temperatures(num: int, temperature: float | Sequence[float] | np.ndarray)
             f"`temperature` must be between 0 and {MAX_TEMPERATURE:g}; got {temperature}."
         )
     return np.array(np.broadcast_to(temperatures, (num,)))
+
+
+def as_rates(num: int, rate: float) -> np.ndarray:
+    """The false-alarm rate `[num]`, float32, the same for all rows.
+
+    Raises:
+        RequestError: it is not between 0 and 0.5.
+    """
+    if not 0 < rate < 0.5:
+        raise RequestError(
+            f"`false_alarm_rate` must be between 0 and 0.5, both excluded; got {rate}."
+        )
+    return np.full(num, rate, np.float32)
 
 
 def _check_shape(name: str, array: np.ndarray, image_shape: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,19 +12,19 @@ from lcma_tf.serving.client.checks import (
     RequestError,
     as_images,
     as_latents,
+    as_rates,
     as_seeds,
     as_temperatures,
 )
 from lcma_tf.serving.client.image_files import check_encoded
+from lcma_tf.serving.client.requests import ROW_OVERHEAD, check_answer, chunks
 from lcma_tf.serving.client.retry import Retries
-from lcma_tf.serving.client.transport import OUTPUTS, ServingError, Transport
+from lcma_tf.serving.client.transport import ServingError, Transport
 
 __all__ = ["MAX_MESSAGE_BYTES", "Scores", "ServingClient"]
 
 # gRPC refuses messages of more than 4 MiB unless it is told otherwise. What is left is for names.
 MAX_MESSAGE_BYTES = 4 * 2**20 - 2**16
-
-_ROW_OVERHEAD = 16  # Bytes around a file in a message.
 
 
 class Scores(NamedTuple):
@@ -113,7 +113,7 @@ class ServingClient:
     @property
     def max_file_bytes(self) -> int:
         """Bytes of a file that still fits into a request."""
-        return self._max_message_bytes - _ROW_OVERHEAD
+        return self._max_message_bytes - ROW_OVERHEAD
 
     def status(self) -> dict[int, str]:
         """The state of each version of the model: `AVAILABLE`, `LOADING` and so on."""
@@ -130,6 +130,9 @@ class ServingClient:
         JPEG is decoded by the method that is stored with the model: that of its training data. The
         server decides what is such a file; a `RequestError` means one that it would refuse unseen.
         """
+        return Scores(**self._predict("log_prob_encoded", {"image_bytes": self._as_bytes(files)}))
+
+    def _as_bytes(self, files: Sequence[bytes]) -> np.ndarray:
         if not files:
             raise RequestError("`files` must hold at least one file; got none.")
         image_bytes = np.empty(len(files), object)
@@ -141,7 +144,33 @@ class ServingClient:
             except RequestError as error:
                 raise RequestError(f"`files` at {i}: {error}.") from error
             image_bytes[i] = data
-        return Scores(**self._predict("log_prob_encoded", {"image_bytes": image_bytes}))
+        return image_bytes
+
+    def anomaly_scores(
+        self, images: np.ndarray, false_alarm_rate: float | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every score `[N]` of integer images `[N, H, W, C]` by name, `is_anomaly` among them.
+
+        What each is, is said in docs/scores.md.
+
+        Args:
+            images: 0 to 255.
+            false_alarm_rate: another one than the model's, in (0, 0.5).
+        """
+        inputs = {"images": as_images(images, self.image_shape)}
+        if false_alarm_rate is None:
+            return self._calibrated("scores", inputs)
+        rates = as_rates(len(inputs["images"]), false_alarm_rate)
+        return self._calibrated("scores_at_rate", {**inputs, "false_alarm_rate": rates})
+
+    def anomaly_scores_encoded(self, files: Sequence[bytes]) -> dict[str, np.ndarray]:
+        """The same of PNG or JPEG files, as `score_encoded` takes them."""
+        return self._calibrated("scores_encoded", {"image_bytes": self._as_bytes(files)})
+
+    def heat_map(self, images: np.ndarray) -> np.ndarray:
+        """Nats that each pixel falls short of what is usual there, float32 `[N, H, W]`."""
+        images = as_images(images, self.image_shape)
+        return self._calibrated("heat_map", {"images": images})["heat_map"]
 
     def log_prob(self, images: np.ndarray) -> np.ndarray:
         """Log-probabilities in nats, float32 `[N]`, of integer images `[N, H, W, C]`, 0 to 255."""
@@ -187,50 +216,29 @@ class ServingClient:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _calibrated(
+        self, signature: str, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        try:
+            return self._predict(signature, inputs)
+        except ServingError as error:
+            if signature in str(error) and "not found" in str(error).lower():
+                raise ServingError(
+                    "FAILED_PRECONDITION",
+                    f"the model must have been exported with a calibration to answer `{signature}`; "
+                    "it has none: calibrate the run and export it again",
+                    final=True,
+                ) from error
+            raise
+
     def _predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         answers = []
         # Cut before anything is sent, so that a row which is too large costs nothing.
-        for rows in list(_chunks(inputs, self._max_batch_size, self._max_message_bytes)):
+        for rows in list(chunks(inputs, self._max_batch_size, self._max_message_bytes)):
             part = {name: array[rows] for name, array in inputs.items()}
             answer = self._retries.call(
                 lambda part=part: self._transport.predict(signature, part, self._timeout)
             )
-            _check_answer(signature, answer, rows.stop - rows.start)
+            check_answer(signature, answer, rows.stop - rows.start)
             answers.append(answer)
-        return {
-            name: np.concatenate([answer[name] for answer in answers])
-            for name in OUTPUTS[signature]
-        }
-
-
-def _chunks(inputs: Mapping[str, np.ndarray], max_rows: int, max_bytes: int) -> Iterator[slice]:
-    """Rows that may go into one request, in order."""
-    sizes = sum(_row_bytes(array) for array in inputs.values())
-    start, total = 0, 0
-    for row, size in enumerate(np.asarray(sizes).tolist()):
-        if size > max_bytes:
-            raise RequestError(
-                f"a row must have at most `max_message_bytes` = {max_bytes} bytes; "
-                f"row {row} has {size}."
-            )
-        if row - start == max_rows or total + size > max_bytes:
-            yield slice(start, row)
-            start, total = row, 0
-        total += size
-    yield slice(start, len(next(iter(inputs.values()))))
-
-
-def _row_bytes(array: np.ndarray) -> np.ndarray:
-    if array.dtype == object:
-        return np.array([len(data) + _ROW_OVERHEAD for data in array])
-    return np.full(len(array), array.nbytes // len(array))
-
-
-def _check_answer(signature: str, answer: Mapping[str, np.ndarray], rows: int) -> None:
-    for name in OUTPUTS[signature]:
-        array = answer.get(name)
-        if array is None or array.shape[:1] != (rows,):
-            found = "nothing" if array is None else f"shape {list(array.shape)}"
-            raise ServingError(
-                "INTERNAL", f"`{signature}` must answer `{name}` with {rows} rows; got {found}"
-            )
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}

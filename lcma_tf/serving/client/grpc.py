@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lcma_tf.serving.client.checks import RequestError
-from lcma_tf.serving.client.transport import OUTPUTS, ServingError
+from lcma_tf.serving.client.transport import OUTPUTS, ServingError, dtypes_of
 
 __all__ = ["GrpcTransport"]
 
@@ -81,7 +81,7 @@ class GrpcTransport:
             outputs = {name: self._tf.make_ndarray(answer.outputs[name]) for name in answer.outputs}
             return {
                 name: outputs[name].astype(dtype, casting="safe", copy=False)
-                for name, dtype in OUTPUTS[signature].items()
+                for name, dtype in dtypes_of(signature, outputs).items()
             }
         except (KeyError, TypeError, ValueError) as error:
             raise ServingError(

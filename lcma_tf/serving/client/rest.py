@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lcma_tf.serving.client.checks import RequestError
-from lcma_tf.serving.client.transport import OUTPUTS, ServingError
+from lcma_tf.serving.client.transport import OUTPUTS, ServingError, dtypes_of
 
 __all__ = ["RestTransport"]
 
@@ -87,6 +87,7 @@ class RestTransport:
             outputs = answer["outputs"]
             if len(dtypes) == 1:  # Then the server leaves the name out.
                 outputs = {next(iter(dtypes)): outputs}
+            dtypes = dtypes_of(signature, outputs)
             return {name: np.array(outputs[name], dtype) for name, dtype in dtypes.items()}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ServingError(

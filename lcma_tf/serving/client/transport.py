@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
 
 from lcma_tf.errors import UserError
 
-__all__ = ["OUTPUTS", "ServingError", "Transport"]
+__all__ = ["OUTPUTS", "ServingError", "Transport", "dtypes_of"]
 
 # The outputs of each signature, with their dtypes: JSON does not carry them.
 _SCORES = {"log_prob": np.dtype(np.float32), "bits_per_dim": np.dtype(np.float32)}
 _IMAGES = {"images": np.dtype(np.uint8)}
+_ANOMALY = {"anomaly_score": np.dtype(np.float32), "is_anomaly": np.dtype(np.bool_)}
 OUTPUTS: dict[str, dict[str, np.dtype]] = {
     "log_prob": _SCORES,
     "log_prob_encoded": _SCORES,
     "sample": _IMAGES,
     "encode": {"latents": np.dtype(np.float32)},
     "decode": _IMAGES,
+    # With a calibration alone.
+    "scores": _ANOMALY,
+    "scores_encoded": _ANOMALY,
+    "scores_at_rate": _ANOMALY,
+    "heat_map": {"heat_map": np.dtype(np.float32)},
 }
+
+
+def dtypes_of(signature: str, answered: Iterable[str]) -> dict[str, np.dtype]:
+    """The dtype of each output to take from an answer that has those called `answered`.
+
+    With a calibration there are further scores, float32, whatever the export knows of.
+    """
+    dtypes = OUTPUTS[signature]
+    if dtypes is not _ANOMALY:
+        return dtypes
+    return {**dict.fromkeys(answered, np.dtype(np.float32)), **dtypes}
 
 
 class ServingError(UserError, RuntimeError):

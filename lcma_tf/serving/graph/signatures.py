@@ -6,7 +6,7 @@ signature first refuses what it was not made for, with INVALID_ARGUMENT, before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.graph_checks import after, finite
 from lcma_tf.model.importance_bound import importance_weighted
+from lcma_tf.scores.scored_flow import ScoringGraph
 from lcma_tf.serving.client.checks import MAX_BATCH_SIZE, MAX_TEMPERATURE
+from lcma_tf.serving.graph.calibrated import CalibratedGraph
+from lcma_tf.serving.graph.checked import checked_rows, concrete
 from lcma_tf.serving.graph.encoded_images import FILE_CHANNELS, JPEG_METHODS, decode_images
 
 __all__ = ["ServingFlow", "check_serving_arguments"]
@@ -38,6 +41,13 @@ class ServingFlow(tf.Module):
       a function of its own seed and temperature, whatever it is batched with.
     - `encode`: `images` to `latents` float32 `[N, H, W, C]` (u = 0.5); `decode` the other way.
 
+    With `scoring`, a calibrated flow, also
+
+    - `scores`: `images` to every score of `lcma_tf.choices.SCORES` that there is for them, `[N]`;
+      `scores_encoded`: `image_bytes` to the same; `scores_at_rate`: `images` and `false_alarm_rate`
+      float32 `[N]` in (0, 0.5) to the same, at this rate in place of the calibration's.
+    - `heat_map`: `images` to `heat_map` float32 `[N, H, W]`, nats.
+
     All need `1 <= N <= max_batch_size`. The noise of a score is one constant: a score is a function of
     the pixels alone, up to rounding (1e-6 relative, as kernels take batches of other sizes in another
     order), and to the bit if the flow is `batch_invariant`.
@@ -48,6 +58,7 @@ class ServingFlow(tf.Module):
             num_importance_samples)`.
         num_importance_samples: noise draws of a score; each costs a pass.
         max_batch_size: rows of a request, or of the requests that a server merges.
+        scoring: of the same flow; None = there are no such signatures.
         jpeg_method: how `log_prob_encoded` decodes JPEG, see `lcma_tf.data.ImageData`.
 
     Raises:
@@ -61,11 +72,14 @@ class ServingFlow(tf.Module):
         num_importance_samples: int = 1,
         max_batch_size: int = MAX_BATCH_SIZE,
         jpeg_method: str = JPEG_METHODS[0],
+        scoring: ScoringGraph | None = None,
     ):
         super().__init__(name="serving_flow")
         check_serving_arguments(num_importance_samples, max_batch_size, jpeg_method)
         self.flow_variables = list(flow.variables)
-        graph = _ServingGraph(flow, noise_seed, num_importance_samples, max_batch_size, jpeg_method)
+        graph = _ServingGraph(
+            flow, noise_seed, num_importance_samples, max_batch_size, jpeg_method, scoring
+        )
         # Out of sight of `tf.Module`, whose attributes are saved.
         object.__setattr__(self, "_signatures", _Untracked(graph.signatures()))
 
@@ -99,11 +113,15 @@ def check_serving_arguments(
 class _ServingGraph:
     """Traces the signatures; the two passes through the flow are one function each, shared by all."""
 
-    def __init__(self, flow, noise_seed, num_importance_samples, max_batch_size, jpeg_method):
+    def __init__(
+        self, flow, noise_seed, num_importance_samples, max_batch_size, jpeg_method, scoring
+    ):
         self._flow = flow
         self._shape = flow.config.image_shape
         self._max_batch_size = max_batch_size
+        self._checked = functools.partial(checked_rows, max_batch_size)
         self._jpeg_method = jpeg_method
+        self._scoring = scoring
         self._noise = flow.scoring_noise(noise_seed, num_importance_samples).numpy()
         dtype = flow.density_dtype
         self._inverse = tf.function(
@@ -123,20 +141,23 @@ class _ServingGraph:
 
     def signatures(self) -> dict[str, Any]:
         images = self._images()
-        log_prob = _concrete(self._log_prob, images=images)
+        log_prob = concrete(self._log_prob, images=images)
         signatures = {"serving_default": log_prob, "log_prob": log_prob}
         if self._shape[-1] in FILE_CHANNELS:
-            signatures["log_prob_encoded"] = _concrete(
+            signatures["log_prob_encoded"] = concrete(
                 self._log_prob_encoded, image_bytes=tf.TensorSpec([None], tf.string)
             )
+        if self._scoring is not None:
+            settings = self._shape, self._max_batch_size, self._jpeg_method
+            signatures |= CalibratedGraph(self._scoring, *settings).signatures()
         return signatures | {
-            "sample": _concrete(
+            "sample": concrete(
                 self._sample,
                 seed=tf.TensorSpec([None, 2], tf.int32),
                 temperature=tf.TensorSpec([None], tf.float32),
             ),
-            "encode": _concrete(self._encode, images=images),
-            "decode": _concrete(
+            "encode": concrete(self._encode, images=images),
+            "decode": concrete(
                 self._decode, latents=tf.TensorSpec([None, *self._shape], tf.float32)
             ),
         }
@@ -199,27 +220,3 @@ class _ServingGraph:
     def _images_of(self, latents, name):
         pixels = finite(self._pixels(latents), f"{name}: a row has no finite image")
         return quantize(pixels)
-
-    def _checked(self, **inputs: tuple[tf.Tensor, Sequence[int]]) -> list[tf.Tensor]:
-        """The inputs, by name with the shape of a row, but not before their shapes are right."""
-        tensors = [
-            tf.ensure_shape(tensor, [None, *row], name=f"{name}_shape")
-            for name, (tensor, row) in inputs.items()
-        ]
-        rows = [tf.shape(tensor)[0] for tensor in tensors]
-        limit = self._max_batch_size
-        checks = [
-            tf.debugging.Assert(
-                (number >= 1) & (number <= limit), [f"{name}: must have 1 to {limit} rows", number]
-            )
-            for name, number in zip(inputs, rows, strict=True)
-        ]
-        if len(rows) > 1:
-            message = f"{' and '.join(inputs)}: must have the same number of rows"
-            checks.append(tf.debugging.Assert(rows[0] == rows[1], [message, *rows]))
-        return after(checks, *tensors)
-
-
-def _concrete(function: Callable[..., Any], **inputs: tf.TensorSpec):
-    named = {name: tf.TensorSpec(i.shape, i.dtype, name=name) for name, i in inputs.items()}
-    return tf.function(function, autograph=False).get_concrete_function(**named)

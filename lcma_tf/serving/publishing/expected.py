@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.model import FlowModel
+from lcma_tf.scores.calibration import Calibration
+from lcma_tf.scores.scored_flow import ScoredFlow
 from lcma_tf.serving.graph.encoded_images import FILE_CHANNELS
 
 __all__ = ["example_inputs", "expected_outputs"]
@@ -16,16 +18,28 @@ __all__ = ["example_inputs", "expected_outputs"]
 _SCORING = ("serving_default", "log_prob", "log_prob_encoded")
 _SEED = (7, 11)
 _TEMPERATURE = 0.7
+_RATE = 0.05
 
 
-def example_inputs(image_shape: tuple[int, ...]) -> dict[str, dict[str, np.ndarray]]:
-    """One row for each signature: by signature and input."""
+def example_inputs(
+    image_shape: tuple[int, ...], calibration: Calibration | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """One row for each signature: by signature and input; those of a calibration if there is one."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (1, *image_shape), dtype=np.uint8)
     requests = {"serving_default": {"images": images}, "log_prob": {"images": images}}
     if image_shape[-1] in FILE_CHANNELS:
         files = np.array([tf.io.encode_png(image).numpy() for image in images], object)
         requests["log_prob_encoded"] = {"image_bytes": files}
+    if calibration is not None:
+        rate = np.array([_RATE], np.float32)
+        requests |= {
+            "scores": {"images": images},
+            "scores_at_rate": {"images": images, "false_alarm_rate": rate},
+            "heat_map": {"images": images},
+        }
+        if "log_prob_encoded" in requests:
+            requests["scores_encoded"] = requests["log_prob_encoded"]
     return requests | {
         "sample": {
             "seed": np.array([_SEED], np.int32),
@@ -41,6 +55,7 @@ def expected_outputs(
     requests: dict[str, dict[str, np.ndarray]],
     noise_seed: int,
     num_importance_samples: int,
+    calibration: Calibration | None = None,
 ) -> dict[str, np.ndarray]:
     """The answers by `signature/output`, from the model's own methods and not from what is exported."""
     with _eager():  # What is asked once is not worth compiling: a second instead of ten.
@@ -55,6 +70,16 @@ def expected_outputs(
             if signature in _SCORING
             for output, value in scores.items()
         }
+        if calibration is not None:
+            scored = ScoredFlow(model, calibration)
+            at_rates = {"scores": None, "scores_encoded": None, "scores_at_rate": _RATE}
+            expected |= {
+                f"{signature}/{output}": value.numpy()
+                for signature, rate in at_rates.items()
+                if signature in requests
+                for output, value in scored.scores(images, rate).items()
+            }
+            expected["heat_map/heat_map"] = scored.heat_map(images).numpy()
         expected["encode/latents"] = model.encode(images).numpy()
         asked = requests["sample"]
         normal = tf.random.stateless_normal(

@@ -12,6 +12,7 @@ from lcma_tf.serving.client.checks import MAX_BATCH_SIZE
 
 if TYPE_CHECKING:
     from lcma_tf.model import FlowModel
+    from lcma_tf.scores.calibration import Calibration
 
 __all__ = ["export_flow"]
 
@@ -28,6 +29,7 @@ def export_flow(
     max_batch_size: int = MAX_BATCH_SIZE,
     jpeg_method: str = "INTEGER_ACCURATE",
     batch_invariant: bool = False,
+    calibration: Calibration | None = None,
     metrics: dict[str, Any] | None = None,
     command: str = _DEFAULT_COMMAND,
 ) -> Path:
@@ -47,16 +49,18 @@ def export_flow(
         jpeg_method: see `lcma_tf.data.ImageData`.
         batch_invariant: rows are computed one at a time, so that they have the same bits in every batch;
             slower (`FlowModel.frozen`).
+        calibration: of the model; with it the export has the signatures of `ServingFlow` for it.
         metrics: for the model card: what `metrics.json` of the run says.
         command: for the model card.
 
     Raises:
-        ConfigError, PublishError: before anything is written.
+        CalibrationError, ConfigError, PublishError: before anything is written.
         VerificationError: what was saved does not load or does not say what the model says; nothing is
             published.
     """
     import tensorflow as tf
 
+    from lcma_tf.scores.scored_flow import ScoringGraph
     from lcma_tf.serving.graph.signatures import ServingFlow, check_serving_arguments
     from lcma_tf.serving.publishing.expected import example_inputs, expected_outputs
     from lcma_tf.serving.publishing.graph_scan import check_graph
@@ -74,16 +78,22 @@ def export_flow(
     started = time.perf_counter()
     check_serving_arguments(num_importance_samples, max_batch_size, jpeg_method)
     check_export_dir(export_dir)
-    serving = ServingFlow(model.frozen(batch_invariant=batch_invariant), **settings)
+    if calibration is not None:
+        calibration.check_fits(model)
+    frozen = model.frozen(batch_invariant=batch_invariant)
+    scoring = calibration and ScoringGraph(frozen, model.factorization, calibration)
+    serving = ServingFlow(frozen, **settings, scoring=scoring)
     settings["batch_invariant"] = batch_invariant
     card = model_card(model, serving.signatures, metrics or {}, settings, command)
     with new_version(export_dir) as version:
         tf.saved_model.save(serving, os.fspath(version.path), signatures=serving.signatures)
         check_graph(version.path)
-        requests = example_inputs(model.config.image_shape)
+        requests = example_inputs(model.config.image_shape, calibration)
         write_warmup(version.path, requests)
         (version.path / CARD_FILE).write_text(card)
-        expected = expected_outputs(model, requests, noise_seed, num_importance_samples)
+        expected = expected_outputs(
+            model, requests, noise_seed, num_importance_samples, calibration
+        )
         report = verify(version.path, expected, workers=_WORKERS)
     values = sum(math.prod(variable.shape) for variable in serving.flow_variables)
     megabytes = sum(f.stat().st_size for f in version.path.rglob("*") if f.is_file()) / 1e6

@@ -47,8 +47,7 @@ answered with INVALID_ARGUMENT. `serving_default` is `log_prob`.
   deviation of the latents.
 - `encode` takes every pixel at the middle of its bin; `decode` of its latents gives the image back.
 
-Likelihood alone does not tell strange images from usual ones: simple images score better than complex
-ones.
+{anomaly}
 
 ## Made by
 
@@ -56,6 +55,17 @@ ones.
 {command}
 ```
 """
+
+
+_UNCALIBRATED = """\
+Likelihood alone does not tell strange images from usual ones: simple images score better than complex
+ones. This export has no calibration, with which it would have scores that do."""
+_CALIBRATED = """\
+- `scores`, `scores_encoded`: `is_anomaly` is true for the share of normal images that the calibration
+  names, `anomaly_score` 0 to 1 and 0.5 at that threshold; `scores_at_rate` at the `false_alarm_rate`
+  of each row, between 0 and 0.5. `log_prob` alone tells little: simple images score better than
+  complex ones.
+- `heat_map`: nats that the 5x5 pixels around each fall short of what is usual there, on average."""
 
 
 def model_card(
@@ -115,6 +125,7 @@ def model_card(
             f"| `{name}` | {_inputs(signatures[name])} | {_outputs(signatures[name])} |"
             for name in names
         ),
+        anomaly=_CALIBRATED if "scores" in signatures else _UNCALIBRATED,
         command=command,
     )
 

@@ -1,0 +1,24 @@
+"""The cells that are kept with the project are found, by configs that have come to have more fields."""
+
+import json
+import pathlib
+
+import pytest
+
+from lcma_tf.config import FlowConfig, TrainConfig
+from lcma_tf.study.cells import Cells
+
+KEPT = sorted((pathlib.Path(__file__).parents[2] / "benchmarks" / "cells").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("path", KEPT, ids=[path.stem for path in KEPT])
+def test_what_a_cell_says_nothing_of_has_its_default(path):
+    cells = Cells(path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines
+    for line in lines:
+        flow = FlowConfig(**line["flow"])
+        found = cells.find(flow, TrainConfig.from_dict(line["train"]), line["images"])
+        assert found and found.metrics["test_bits_per_dim"] > 0
+        if "coupling" not in line["flow"]:
+            assert flow.coupling == "affine"
