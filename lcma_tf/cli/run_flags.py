@@ -14,9 +14,11 @@ __all__ = [
     "FLAGS",
     "define_calibrate_flags",
     "define_evaluate_flags",
+    "define_evaluate_scores_flags",
     "define_export_flags",
     "define_sample_flags",
     "image_options",
+    "reading_options",
 ]
 
 FLAGS = flags.FLAGS
@@ -60,6 +62,27 @@ def define_calibrate_flags() -> None:
     show_in_help()
 
 
+def define_evaluate_scores_flags() -> None:
+    """The flags of `lcma_tf.evaluate_scores`."""
+    define_path("workdir", None, "folder of a finished run that is calibrated", required=True)
+    flags.DEFINE_string(
+        "normal", None, "data set of images as they should be; default: the run's test images"
+    )
+    flags.DEFINE_list(
+        "anomalous", None, "data sets of unusual images, with commas between them", required=True
+    )
+    define_path(
+        "output",
+        None,
+        "the JSON file, beside which a table .md and a figure .png go; default: "
+        "score_evaluation.json in the workdir",
+    )
+    flags.DEFINE_integer("batch_size", 64, "images a pass")
+    define_seed("of the resamples behind the intervals")
+    _define_reading()
+    show_in_help()
+
+
 def define_sample_flags() -> None:
     """The flags of `lcma_tf.sample`."""
     define_path("workdir", None, "folder of a finished run", required=True)
@@ -94,8 +117,12 @@ def image_options() -> dict[str, Any]:
     """The values of the flags for `lcma_tf.experiment.run_images.load_images`, by name."""
     dataset = FLAGS.dataset
     require(dataset != "", "dataset", "the name of a data set", dataset)
+    return {"dataset": dataset, **reading_options()}
+
+
+def reading_options() -> dict[str, Any]:
+    """Those of `image_options` that say how images are read, whichever they are."""
     return {
-        "dataset": dataset,
         "data_dir": FLAGS.data_dir,
         "image_size": FLAGS.image_size,
         "skip_bad_images": FLAGS.skip_bad_images,
@@ -104,6 +131,10 @@ def image_options() -> dict[str, Any]:
 
 def _define_images() -> None:
     flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
+    _define_reading()
+
+
+def _define_reading() -> None:
     define_path("data_dir", None, "where it is; default: the run's")
     flags.DEFINE_integer(
         "image_size", None, "side to which its pictures are brought; default: the run's"

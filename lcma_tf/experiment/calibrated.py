@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.extras import MissingExtraError
 from lcma_tf.model import FlowModel, load
 from lcma_tf.say import say
 from lcma_tf.scores.calibrate import MIN_IMAGES, calibrate
@@ -23,7 +24,7 @@ def calibrate_run(model: FlowModel, images: np.ndarray, workdir: Workdir) -> Non
     say("calibrate the scores with the validation images")
     try:
         calibrate(model, images).save(workdir.calibration)
-    except CalibrationError as error:
+    except (CalibrationError, MissingExtraError) as error:  # All else of the run is done.
         say(f"no calibration, without which there is no anomaly score: {error}")
 
 

@@ -10,6 +10,7 @@ from lcma_tf.plots.images import (
     save_samples,
     save_temperatures,
 )
+from lcma_tf.plots.scores import save_score_distributions
 
 __all__ = [
     "require_matplotlib",
@@ -18,6 +19,7 @@ __all__ = [
     "save_interpolation",
     "save_reconstruction",
     "save_samples",
+    "save_score_distributions",
     "save_temperatures",
     "save_training_curves",
 ]
