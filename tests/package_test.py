@@ -34,6 +34,7 @@ FLAG = {
     "lcma-sample": "--temperature",
     "lcma-ablation": "--split_rules",
     "lcma-calibrate": "--false_alarm_rate",
+    "lcma-evaluate-scores": "--anomalous",
     "lcma-export": "--export_dir",
     "lcma-score-beam": "--beam_flags",
     "lcma-score-images": "--resize",

@@ -15,10 +15,12 @@ __all__ = [
     "define_beam_flags",
     "define_calibrate_flags",
     "define_evaluate_flags",
+    "define_evaluate_scores_flags",
     "define_export_flags",
     "define_sample_flags",
     "define_score_flags",
     "image_options",
+    "reading_options",
 ]
 
 FLAGS = flags.FLAGS
@@ -59,6 +61,27 @@ def define_calibrate_flags() -> None:
     flags.DEFINE_integer("batch_size", 64, "images a pass")
     define_seed("of the dequantization noise")
     _define_images()
+    show_in_help()
+
+
+def define_evaluate_scores_flags() -> None:
+    """The flags of `lcma_tf.evaluate_scores`."""
+    define_path("workdir", None, "folder of a finished run that is calibrated", required=True)
+    flags.DEFINE_string(
+        "normal", None, "data set of images as they should be; default: the run's test images"
+    )
+    flags.DEFINE_list(
+        "anomalous", None, "data sets of unusual images, with commas between them", required=True
+    )
+    define_path(
+        "output",
+        None,
+        "the JSON file, beside which a table .md and a figure .png go; default: "
+        "score_evaluation.json in the workdir",
+    )
+    flags.DEFINE_integer("batch_size", 64, "images a pass")
+    define_seed("of the resamples behind the intervals")
+    _define_reading()
     show_in_help()
 
 
@@ -158,8 +181,12 @@ def image_options() -> dict[str, Any]:
     """The values of the flags for `lcma_tf.experiment.run_images.load_images`, by name."""
     dataset = FLAGS.dataset
     require(dataset != "", "dataset", "the name of a data set", dataset)
+    return {"dataset": dataset, **reading_options()}
+
+
+def reading_options() -> dict[str, Any]:
+    """Those of `image_options` that say how images are read, whichever they are."""
     return {
-        "dataset": dataset,
         "data_dir": FLAGS.data_dir,
         "image_size": FLAGS.image_size,
         "skip_bad_images": FLAGS.skip_bad_images,
@@ -168,6 +195,10 @@ def image_options() -> dict[str, Any]:
 
 def _define_images() -> None:
     flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
+    _define_reading()
+
+
+def _define_reading() -> None:
     define_path("data_dir", None, "where it is; default: the run's")
     flags.DEFINE_integer(
         "image_size", None, "side to which its pictures are brought; default: the run's"

@@ -24,7 +24,7 @@ def calibrate_run(model: FlowModel, images: np.ndarray, workdir: Workdir) -> Non
     say("calibrate the scores with the validation images")
     try:
         calibrate(model, images).save(workdir.calibration)
-    except (CalibrationError, MissingExtraError) as error:
+    except (CalibrationError, MissingExtraError) as error:  # All else of the run is done.
         say(f"no calibration, without which there is no anomaly score: {error}")
 
 

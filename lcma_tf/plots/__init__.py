@@ -11,6 +11,7 @@ from lcma_tf.plots.images import (
     save_temperatures,
 )
 from lcma_tf.plots.ranked import RankedImages, save_ranked_images
+from lcma_tf.plots.scores import save_score_distributions
 
 __all__ = [
     "RankedImages",
@@ -21,6 +22,7 @@ __all__ = [
     "save_ranked_images",
     "save_reconstruction",
     "save_samples",
+    "save_score_distributions",
     "save_temperatures",
     "save_training_curves",
 ]

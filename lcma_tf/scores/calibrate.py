@@ -15,7 +15,7 @@ from lcma_tf.model import FlowModel
 from lcma_tf.scores.calibration import Calibration, check_rate, fingerprint_of
 from lcma_tf.scores.errors import CalibrationError
 from lcma_tf.scores.measures import LOG_PROB, Measures, has_codec
-from lcma_tf.scores.states import States
+from lcma_tf.scores.states import States, num_parts_for, require_mixture
 from lcma_tf.scores.table import Known, raw_scores
 from lcma_tf.traced import traced
 
@@ -110,6 +110,7 @@ def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomal
             f"`images` must be at least {MIN_IMAGES} to calibrate with; got {len(images)}."
         )
     model.passes.of_event_shape("images", tf.TensorSpec(images.shape))
+    require_mixture()
 
 
 class _Fitted(NamedTuple):
@@ -126,7 +127,7 @@ def _strangeness(measures: dict[str, np.ndarray], num_dimensions: int) -> dict[s
     for fold in np.array_split(np.arange(count), _NUM_FOLDS):
         others = {name: np.delete(column, fold) for name, column in measures.items()}
         own = {name: tf.constant(column[fold]) for name, column in measures.items()}
-        known = Known(own, _Fitted(States.of(others), num_dimensions))
+        known = Known(own, _Fitted(States.of(others, num_parts_for(count)), num_dimensions))
         for name, score in scores.items():
             found[name][fold] = score.strangeness(known).numpy()
     return found

@@ -44,7 +44,7 @@ class Calibration:
         anomaly_by: the raw score that `anomaly_score` and `is_anomaly` are made of.
 
     Raises:
-        CalibrationError: a rate outside (0, 0.5), or `anomaly_by` is no score with a table.
+        CalibrationError: a rate outside (0, 0.5), or `anomaly_by` is no score that has a tail.
     """
 
     fingerprint: str
@@ -59,7 +59,7 @@ class Calibration:
 
     def __post_init__(self):
         check_rate(self.false_alarm_rate)
-        known = [name for name in self.tails if name != _ABOVE]
+        known = [name for name in self.tails if name in SCORES]  # One may have left the table.
         if self.anomaly_by not in known:
             raise CalibrationError(
                 f"`anomaly_by` must be one of {', '.join(known)}; got {self.anomaly_by!r}."

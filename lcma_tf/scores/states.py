@@ -11,12 +11,22 @@ import tensorflow as tf
 
 from lcma_tf.scores.measures import LOG_PROB
 
-__all__ = ["States"]
+__all__ = ["States", "num_parts_for", "require_mixture"]
 
 _MAX_PARTS, _IMAGES_A_PART = 4, 250
 _SMALLEST = (
     1e-4  # A variance beside those of the measures, 1: one of them may be the sum of others.
 )
+
+
+def require_mixture() -> None:
+    """Raises `MissingExtraError` unless a mixture can be fitted: for who measures images first."""
+    require_extra("sklearn", "data", "calibrate", package="scikit-learn")
+
+
+def num_parts_for(num_images: int) -> int:
+    """The parts of a mixture fitted to so many images: four, or fewer for few."""
+    return int(np.clip(num_images // _IMAGES_A_PART, 1, _MAX_PARTS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +49,27 @@ class States:
     whitenings: np.ndarray
 
     @classmethod
-    def of(cls, measures: Mapping[str, np.ndarray]) -> States:
-        """Fitted to the measures `[n]` of known images: four parts, or fewer for few images."""
+    def of(cls, measures: Mapping[str, np.ndarray], num_parts: int | None = None) -> States:
+        """Fitted to the measures `[n]` of known images.
+
+        Args:
+            measures: by name.
+            num_parts: of the mixture; None = `num_parts_for` so many images. Who fits one to some of the
+                images, to judge that of all of them, gives the number of all: densities under more
+                parts are higher.
+        """
+        require_mixture()
         from sklearn.mixture import GaussianMixture  # A second, for those alone who fit one.
 
         names = tuple(name for name in measures if name != LOG_PROB)
         points = np.stack([np.asarray(measures[name], np.float64) for name in names], axis=1)
         mean, spread = points.mean(axis=0), points.std(axis=0)
         spread = np.maximum(spread, np.finfo(np.float32).eps * (1 + np.abs(mean)))
-        num_parts = int(np.clip(len(points) // _IMAGES_A_PART, 1, _MAX_PARTS))
         mixture = GaussianMixture(
-            n_components=num_parts, reg_covar=_SMALLEST, max_iter=500, random_state=0
+            n_components=num_parts or num_parts_for(len(points)),
+            reg_covar=_SMALLEST,
+            max_iter=500,
+            random_state=0,
         )
         mixture.fit((points - mean) / spread)
         weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)

@@ -67,8 +67,12 @@ class Score:
 
     def strangeness(self, known: Known) -> tf.Tensor:
         """The score, or its negative: what is high for unusual images."""
-        value = tf.cast(self.compute(known), tf.float32)
-        return value if self.unusual == "high" else -value
+        return self.oriented(self.compute(known))
+
+    def oriented(self, values) -> tf.Tensor:
+        """Values of the score `[N]` as float32, turned so that the high ones are unusual."""
+        values = tf.cast(values, tf.float32)
+        return values if self.unusual == "high" else -values
 
 
 def scores_of(known: Known) -> dict[str, tf.Tensor]:

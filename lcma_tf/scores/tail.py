@@ -20,11 +20,13 @@ _TAIL_SHARE, _MIN_IN_TAIL = 0.02, 10
 class Tail:
     """The share of images with at least a value, as a function of the value.
 
-    Between two known values its logarithm is linear. At a known value it is what conformal prediction
-    gives a new image of the same kind, `(1 + how many have at least as much) / (n + 1)`; so a threshold
-    at the share `r` alarms for a share `r` of such images, whatever their distribution. Beyond the
-    largest it falls exponentially, with the mean excess of the highest 2 % over the rest: that far out
-    it orders images, and is no probability that anybody has measured.
+    At a known value it is `(how many have at least as much) / (n + 1)`, which is what conformal
+    prediction gives a new image just above it (the new one counts itself), and between two its logarithm
+    is linear: a threshold at the share `k / (n + 1)` alarms for just that share of new images of the
+    same kind, whatever their distribution, if no two values are equal. Beyond the largest it falls
+    exponentially, with the mean excess of the highest 2 % over the rest: that far out it orders images,
+    and is no probability that anybody has measured. What is no number (NaN: a flow can overflow) is
+    beyond all.
 
     Args:
         values: float32 `[Q]`, rising.
@@ -52,13 +54,14 @@ class Tail:
         rows = np.linspace(0, count - 1, min(count, _MAX_ROWS)).round().astype(int)
         ends = np.arange(min(count, _MAX_ENDS))
         rows = np.unique(np.concatenate([rows, ends, count - 1 - ends]))
-        # Of equal values the first: it has the largest share.
-        table, first = np.unique(ranked[rows].astype(np.float32), return_index=True)
+        table = np.unique(ranked[rows].astype(np.float32))
         if len(table) < 2:
             raise CalibrationError(
                 f"`{name}` must differ between images; it is {table[0]} for all."
             )
-        shares = np.log((count - rows[first]) / (count + 1))
+        # Of equal values the first, which may not be among the rows: it has the largest share.
+        first = np.searchsorted(ranked.astype(np.float32), table)
+        shares = np.log((count - first) / (count + 1))
         scale = max(float(excess), 1e-6 * float(table[-1] - table[0]))
         return cls(table, shares.astype(np.float32), scale)
 
@@ -71,6 +74,7 @@ class Tail:
         table = tf.constant(self.values, tf.float64)
         shares = tf.constant(self.log_shares, tf.float64)
         values = tf.cast(values, tf.float64)
+        values = tf.where(tf.math.is_nan(values), tf.constant(np.inf, tf.float64), values)
         after = tf.searchsorted(table, values, side="right")
         after = tf.clip_by_value(after, 1, len(self.values) - 1)
         low, high = tf.gather(table, after - 1), tf.gather(table, after)
@@ -103,6 +107,6 @@ class Tail:
                 raise ValueError(f"{name!r} is no table of rising values and falling shares")
         if len(tail.values) != len(tail.log_shares) or tail.log_shares[0] >= 0:
             raise ValueError(f"{name!r} has shares that are none")
-        if not tail.scale > 0:
+        if not 0 < tail.scale < np.inf:
             raise ValueError(f"{name!r} has a tail of scale {tail.scale}")
         return tail

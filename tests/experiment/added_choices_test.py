@@ -23,6 +23,7 @@ from lcma_tf.experiment.run_images import load_images
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import SplitRule
 from lcma_tf.factorization.masks import checkerboard
+from lcma_tf.scores.table import Score
 from lcma_tf.serving.publishing.export_flow import export_flow
 
 SHAPE = (8, 8, 3)
@@ -121,6 +122,7 @@ ADDED = {
     },
     "SOURCES": {"toy:": load_toy},
     "RESAMPLERS": {"corner": lambda image, size: image[:size, :size]},
+    "SCORES": {"first_latents": Score("nats", lambda known: known.measures["latent_1"], "low")},
 }
 TOY = {
     "flow": "toy",
@@ -211,6 +213,19 @@ def test_the_flows_that_are_there_take_its_coupling(flow, dataset, tmp_path):
     assert networks and {n.num_parameters for n in networks} == {Bulge.num_parameters}
     # Compared, row by row and in the server's own runtime, with what the model says.
     assert export_flow(model, tmp_path / "models", max_batch_size=8).name == "1"
+
+
+def test_a_score_is_calibrated_and_may_say_what_is_an_anomaly(run):
+    model = lcma_tf.load(run[1].path)
+    images = commands.splits(SHAPE)["train"].repeat(5, axis=0)
+    images[::2] += np.arange(60, dtype=np.uint8)[:, None, None, None] % 40
+    calibration = lcma_tf.calibrate(model, images, anomaly_by="first_latents", verbose=False)
+    assert "first_latents" in calibration.tails
+    scored = lcma_tf.ScoredFlow(model, calibration)
+    found = scored.scores(np.stack([images[0], np.zeros(SHAPE, np.uint8)]))
+    assert list(found)[-1] == "first_latents" and np.isfinite(found["first_latents"]).all()
+    low, high = np.argsort(found["first_latents"])
+    assert found["anomaly_score"][low] >= found["anomaly_score"][high]
 
 
 def test_a_run_whose_rule_is_gone_loads_scores_and_goes_on(run, tmp_path, monkeypatch):

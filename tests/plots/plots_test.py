@@ -233,3 +233,29 @@ def test_bad_shapes_are_refused_by_name(tmp_path, argument, save):
         save(tmp_path / "picture.png")
     assert f"`{argument}`" in str(caught.value)
     assert not (tmp_path / "picture.png").exists()
+
+
+def score_values(shift: float, count: int = 300) -> dict[str, np.ndarray]:
+    drawn = np.random.default_rng(0).normal(size=count) + shift
+    return {"log_prob": 1e4 * drawn, "p": drawn % 1, "is_anomaly": drawn > 2, "same": drawn * 0}
+
+
+def test_distributions_of_scores(tmp_path):
+    far = {**score_values(3), "p": np.full(300, np.nan), "log_prob": np.full(300, -np.inf)}
+    values = {"normal": score_values(0), "near": score_values(1, 7), "far": far}
+    notes = {"near": {"log_prob": "0.761"}}
+    titles = {"log_prob": "nats"}
+    plots.save_score_distributions(tmp_path / "all", values, notes, titles, noted="AUROC")
+    assert_picture(tmp_path / "all", min_width=1000, min_height=400)
+    lost = {"normal": {"p": np.full(5, np.nan)}, "far": {"p": np.arange(5)}}
+    plots.save_score_distributions(tmp_path / "lost", lost)
+    assert_picture(tmp_path / "lost")
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"normal": {"a": np.arange(3)}, "far": {"b": np.arange(3)}}]
+)
+def test_sets_of_other_scores_are_refused(tmp_path, values):
+    with pytest.raises(ValueError, match="`values.*must hold"):
+        plots.save_score_distributions(tmp_path / "none", values)
+    assert not list(tmp_path.iterdir())
