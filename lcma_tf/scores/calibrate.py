@@ -15,7 +15,7 @@ from lcma_tf.model import FlowModel
 from lcma_tf.scores.calibration import Calibration, check_rate, fingerprint_of
 from lcma_tf.scores.errors import CalibrationError
 from lcma_tf.scores.measures import LOG_PROB, Measures, has_codec
-from lcma_tf.scores.states import States, num_parts_for, require_mixture
+from lcma_tf.scores.states import States, num_parts_for
 from lcma_tf.scores.table import Known, raw_scores
 from lcma_tf.traced import traced
 
@@ -91,7 +91,6 @@ def calibrate(
 
 
 def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomaly_by: str) -> None:
-    require_extra("sklearn", "data", "calibrate", package="scikit-learn")
     check_rate(false_alarm_rate)
     if model.config.real_valued:
         raise CalibrationError("`model` must be of 8-bit images; got one of real-valued pixels.")
@@ -110,7 +109,7 @@ def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomal
             f"`images` must be at least {MIN_IMAGES} to calibrate with; got {len(images)}."
         )
     model.passes.of_event_shape("images", tf.TensorSpec(images.shape))
-    require_mixture()
+    require_extra("sklearn", "data", "calibrate", package="scikit-learn")
 
 
 class _Fitted(NamedTuple):

@@ -11,17 +11,10 @@ import tensorflow as tf
 
 from lcma_tf.scores.measures import LOG_PROB
 
-__all__ = ["States", "num_parts_for", "require_mixture"]
+__all__ = ["States", "num_parts_for"]
 
 _MAX_PARTS, _IMAGES_A_PART = 4, 250
-_SMALLEST = (
-    1e-4  # A variance beside those of the measures, 1: one of them may be the sum of others.
-)
-
-
-def require_mixture() -> None:
-    """Raises `MissingExtraError` unless a mixture can be fitted: for who measures images first."""
-    require_extra("sklearn", "data", "calibrate", package="scikit-learn")
+_SMALLEST = 1e-4  # A variance, where those of the measures are 1: one may be the sum of others.
 
 
 def num_parts_for(num_images: int) -> int:
@@ -58,7 +51,6 @@ class States:
                 images, to judge that of all of them, gives the number of all: densities under more
                 parts are higher.
         """
-        require_mixture()
         from sklearn.mixture import GaussianMixture  # A second, for those alone who fit one.
 
         names = tuple(name for name in measures if name != LOG_PROB)
