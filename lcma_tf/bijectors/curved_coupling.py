@@ -35,7 +35,8 @@ class CurvedCoupling(AffineCoupling):
         unbend(values, curve) -> u, log bend'(u)             its inverse; values are bend(u)
 
     Args:
-        mask, conditioner: as in `AffineCoupling`.
+        mask: as in `AffineCoupling`.
+        conditioner: as there, but for what it returns.
 
     Raises:
         ValueError: `mask` is no mask that `AffineCoupling` takes; where it is called, a conditioner

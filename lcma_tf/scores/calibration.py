@@ -45,6 +45,26 @@ class Calibration:
 
     Raises:
         CalibrationError: a rate outside (0, 0.5), or `anomaly_by` is no score that has a tail.
+
+    Example:
+        ```python
+        import dataclasses
+
+        import numpy as np
+
+        import lcma_tf
+
+        images = np.random.default_rng(0).integers(0, 256, (128, 8, 8, 1), dtype=np.uint8)
+        flow = lcma_tf.FlowModel(
+            lcma_tf.FlowConfig(
+                image_shape=(8, 8, 1), num_scales=1, base_dim=4, num_residual_blocks=1
+            )
+        )
+        lcma_tf.calibrate(flow, images, verbose=False).save("calibration.npz")
+        known = lcma_tf.Calibration.load("calibration.npz")
+        stricter = dataclasses.replace(known, false_alarm_rate=0.05, anomaly_by="complexity")
+        assert stricter.num_images == 128
+        ```
     """
 
     fingerprint: str

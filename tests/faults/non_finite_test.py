@@ -50,7 +50,7 @@ class Flow:
         return [*self.model.weights, *self.model.optimizer.variables]
 
     def _switch(self, network, index):
-        forward = network._shift_and_log_scale
+        forward = network._parameters
 
         def backward(upstream):
             step = tf.cast(self.model.optimizer.iterations, tf.int64) + 1
@@ -58,9 +58,7 @@ class Flow:
             return upstream * tf.where(is_bad, math.nan, 1.0)
 
         identity = tf.custom_gradient(lambda output: (tf.identity(output), backward))
-        object.__setattr__(
-            network, "_shift_and_log_scale", lambda output: forward(identity(output))
-        )
+        object.__setattr__(network, "_parameters", lambda output: forward(identity(output)))
 
     def network(self, name):
         (network,) = (n for n in self.model.networks if n.name == name)
