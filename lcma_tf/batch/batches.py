@@ -6,16 +6,16 @@ import collections
 import concurrent.futures
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lcma_tf.batch.pictures import Pictures
-from lcma_tf.batch.rows import Content, Row, Rows
+from lcma_tf.batch.rows import Content, Rows
 from lcma_tf.image_files import ImageFileError
 
-__all__ = ["AHEAD", "Batch", "batches"]
+__all__ = ["AHEAD", "Batch", "batch_of", "batches", "decoded"]
 
 AHEAD = 2  # Batches that are decoded while one is scored.
 _MAX_THREADS = 8  # Each may hold one whole picture.
@@ -54,7 +54,7 @@ def batches(rows: Rows, start: int, batch_size: int, pictures: Pictures) -> Iter
             waiting.append(
                 (
                     [row.name for row in group],
-                    [pool.submit(_decoded, row, pictures) for row in group],
+                    [pool.submit(decoded, row.content, pictures) for row in group],
                 )
             )
             del group  # The contents are the threads' now.
@@ -66,8 +66,8 @@ def batches(rows: Rows, start: int, batch_size: int, pictures: Pictures) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-def _decoded(row: Row, pictures: Pictures) -> np.ndarray | str:
-    content: Content = row.content
+def decoded(content: Content, pictures: Pictures) -> np.ndarray | str:
+    """The image in `content`, or why there is none."""
     try:
         return pictures.image(content)
     except ImageFileError as error:
@@ -75,8 +75,12 @@ def _decoded(row: Row, pictures: Pictures) -> np.ndarray | str:
 
 
 def _batch(names: list[str], futures: list[concurrent.futures.Future], pictures: Pictures) -> Batch:
-    found = [future.result() for future in futures]
+    return batch_of(names, [future.result() for future in futures], pictures)
+
+
+def batch_of(names: Sequence[str], found: Sequence[np.ndarray | str], pictures: Pictures) -> Batch:
+    """The batch of rows of such names, of which `decoded` gave this by `pictures`."""
     images = [image for image in found if not isinstance(image, str)]
     errors = [error if isinstance(error, str) else "" for error in found]
     empty = np.zeros((0, *pictures.image_shape), np.uint8)
-    return Batch(names, errors, np.stack(images) if images else empty)
+    return Batch([*names], errors, np.stack(images) if images else empty)

@@ -15,21 +15,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.io import fileio, parquetio
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
+from lcma_tf.batch.batches import batch_of, decoded
 from lcma_tf.batch.errors import BatchError
+from lcma_tf.batch.inputs.parquet import content_of
 from lcma_tf.batch.partial import as_line
 from lcma_tf.batch.pictures import REFUSE, Pictures
 from lcma_tf.batch.scorer import Scorer, flow_scorer
 from lcma_tf.batch.tables import ERROR, NAME
 from lcma_tf.experiment.calibrated import scored_flow
 from lcma_tf.experiment.workdir import Workdir
-from lcma_tf.image_files import ImageFileError
 
 __all__ = ["BeamJob", "Counts"]
 
@@ -72,13 +72,14 @@ class BeamJob(NamedTuple):
         """Scores everything and waits for it; the rows are in no order.
 
         Raises:
-            BatchError: there is no input, or no such kind of input or output.
+            BatchError: there is no input, no such kind of input or output, or `Pictures`.
             CalibrationError, FileNotFoundError, ModelFileError: the run has no flow or no calibration
                 of it.
         """
         self.check()
         # Here already: a run without a calibration is told so before machines are asked for.
         scorer = _load(self.workdir, self.false_alarm_rate, self.batch_invariant)
+        Pictures(scorer.original_shape, scorer.image_shape, self.resize)
         names = [NAME, *scorer.columns, ERROR]
         with beam.Pipeline(options=PipelineOptions([*self.options])) as pipeline:
             rows = (
@@ -122,26 +123,16 @@ class _Score(beam.DoFn):
         shapes = self._scorer.original_shape, self._scorer.image_shape
         self._pictures = Pictures(*shapes, job.resize)
 
-    def process(self, element: Sequence[tuple[str, bytes | None]]) -> Iterator[dict[str, Any]]:
-        images, errors = [], []
-        for _, data in element:
-            try:
-                if data is None:
-                    raise ImageFileError("must be the bytes of a file; it is null")
-                images.append(self._pictures.image(data))
-                errors.append("")
-            except ImageFileError as error:
-                errors.append(str(error))
-        columns = self._scorer.scores(np.stack(images)) if images else {}
-        missing = dict.fromkeys(self._scorer.columns)
-        place = 0
-        for (name, _), error in zip(element, errors, strict=True):
-            found = missing
-            if not error:
-                found = {score: columns[score][place].item() for score in self._scorer.columns}
-                place += 1
+    def process(self, element: Sequence[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
+        names, contents = zip(*element, strict=True)
+        found = [decoded(content_of(content), self._pictures) for content in contents]
+        batch = batch_of(names, found, self._pictures)
+        missing = [None] * len(self._scorer.columns)
+        rows = self._scorer.rows(batch.images, batch.errors)
+        for name, (row, error) in zip(names, rows, strict=True):
             (_FAILED if error else _SCORED).inc()
-            yield {NAME: name, **found, ERROR: error}
+            scores = zip(self._scorer.columns, missing if row is None else row, strict=True)
+            yield {NAME: name, **dict(scores), ERROR: error}
 
 
 def _load(workdir: str, rate: float | None, batch_invariant: bool) -> Scorer:
@@ -162,7 +153,7 @@ def _reader(name: str) -> beam.PTransform:
         pattern, column, names = _of_parquet(name)
         return _Chain(
             parquetio.ReadFromParquet(pattern, columns=[column, names]),
-            beam.Map(lambda row: (str(row[names]), _bytes(row[column]))),
+            beam.Map(lambda row: (str(row[names]), row[column])),
         )
     root = _before_wildcards(name)
     return _Chain(
@@ -195,10 +186,6 @@ def _of_parquet(name: str) -> tuple[str, str, str]:
     return pattern, column, names
 
 
-def _bytes(value: Any) -> bytes | None:
-    return value["bytes"] if isinstance(value, dict) else value
-
-
 def _before_wildcards(pattern: str) -> str:
     """The folder that names are relative to, with a slash behind it."""
     return re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0] + "/"
@@ -209,12 +196,7 @@ def _relative(root: str, path: str) -> str:
 
 
 def _line(row: dict[str, Any], names: Sequence[str]) -> str:
-    # As the command has it: the shortest text that reads back as the same float32.
-    texts = [
-        "" if row[n] is None else str(np.float32(row[n]) if type(row[n]) is float else row[n])
-        for n in names
-    ]
-    return as_line(texts).rstrip("\n")
+    return as_line(["" if row[n] is None else str(row[n]) for n in names]).rstrip("\n")
 
 
 def _schema(scorer: Scorer):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.rows import Content
 from lcma_tf.choices import RESIZES
 from lcma_tf.data.padding import in_a_frame
@@ -29,11 +30,22 @@ class Pictures:
         image_shape: `(H, W, C)` of the image around it: a frame of zeros, if it is larger.
         resize: `refuse`, or of `lcma_tf.choices.RESIZES` how the largest centred square of a picture of
             another size is brought to h x w; then h is w.
+
+    Raises:
+        BatchError: a `resize` to pictures that are no squares.
     """
 
     shape: tuple[int, ...]
     image_shape: tuple[int, ...]
     resize: str = REFUSE
+
+    def __post_init__(self):
+        height, width, _ = self.shape
+        if self.resize != REFUSE and height != width:
+            raise BatchError(
+                f"`resize` must be {REFUSE} for images that are no squares; got {self.resize!r} for a "
+                f"flow of {width} x {height} pixels"
+            )
 
     def image(self, content: Content) -> np.ndarray:
         """uint8 `image_shape`.

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from lcma_tf.batch.batches import Batch, batches
 from lcma_tf.batch.errors import BatchError
@@ -25,7 +24,6 @@ from lcma_tf.files.saving import refusals_named, write_json
 __all__ = ["Job", "Summary", "note_path", "table_for"]
 
 _FORMAT_VERSION = 1
-_NOT_FINITE = "its scores are not finite"
 
 
 class Summary(NamedTuple):
@@ -76,7 +74,7 @@ class Job:
         resize: of `Pictures`.
 
     Raises:
-        BatchError: `table_for`, or a `resize` to images that are no squares.
+        BatchError: `table_for`, or `Pictures`.
     """
 
     def __init__(
@@ -91,12 +89,6 @@ class Job:
         self.rows, self.scorer, self.output = rows, scorer, output
         self.table = table_for(output)
         self.pictures = Pictures(scorer.original_shape, scorer.image_shape, resize)
-        height, width, _ = scorer.original_shape
-        if resize != REFUSE and height != width:
-            raise BatchError(
-                f"`resize` must be {REFUSE} for images that are no squares; got {resize!r} for a flow "
-                f"of {width} x {height} pixels"
-            )
         self.batch_size = batch_size
         self._columns: dict[str, type] = {NAME: str, **scorer.columns, ERROR: str}
         self._asked: dict[str, Any] = {
@@ -187,19 +179,12 @@ class Job:
             )
 
     def _lines(self, batch: Batch) -> list[str]:
-        values = self.scorer.scores(batch.images) if len(batch.images) else {}
-        columns = [values[name] for name in self.scorer.columns] if values else []
-        rows = zip(*columns, strict=True)
         missing = [""] * len(self.scorer.columns)
-        lines = []
-        for name, error in zip(batch.names, batch.errors, strict=True):
-            row = missing
-            if not error:
-                found = next(rows)
-                is_finite = bool(np.isfinite(found).all())
-                row, error = ([*map(str, found)], "") if is_finite else (missing, _NOT_FINITE)
-            lines.append(as_line([_text(name), *row, _text(error)]))
-        return lines
+        rows = self.scorer.rows(batch.images, batch.errors)
+        return [
+            as_line([_text(name), *(missing if row is None else map(str, row)), _text(error)])
+            for name, (row, error) in zip(batch.names, rows, strict=True)
+        ]
 
     def _write(self, partial: Partial, summary: Summary) -> None:
         note: Mapping[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from lcma_tf.scores.scored_flow import ScoredFlow
 __all__ = ["Scorer", "flow_scorer"]
 
 Values = Mapping[str, np.ndarray]
+_NOT_FINITE = "its scores are not finite"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,24 @@ class Scorer:
     original_shape: tuple[int, ...]
     asked: Mapping[str, Any]
     ranked_by: tuple[str, str]
+
+    def rows(
+        self, images: np.ndarray, errors: Sequence[str]
+    ) -> Iterator[tuple[tuple[Any, ...] | None, str]]:
+        """For each of `errors` the scores of a row in the order of `columns`, and why there are none.
+
+        Args:
+            images: uint8 `[n, H, W, C]` of the rows without an error, in order; n may be 0.
+            errors: of a batch of rows, why a row has no image; "" = it has one.
+        """
+        values = self.scores(images) if len(images) else {}
+        found = zip(*(values[name] for name in self.columns if values), strict=True)
+        for error in errors:
+            if error:
+                yield None, error
+                continue
+            row = next(found)
+            yield (row, "") if np.isfinite(row).all() else (None, _NOT_FINITE)
 
 
 def flow_scorer(flow: ScoredFlow, false_alarm_rate: float | None = None) -> Scorer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.rows import Content, Row, digest_of_file, existing_file
@@ -10,7 +11,7 @@ from lcma_tf.extras import require_extra
 from lcma_tf.files.paths import printable
 from lcma_tf.image_files import ImageFileError
 
-__all__ = ["open_parquet"]
+__all__ = ["content_of", "open_parquet"]
 
 _ROWS = 16  # Read at once: files may be large.
 
@@ -36,7 +37,7 @@ class _Column:
                 batches = file.iter_batches(_ROWS, row_groups=groups, columns=[self._column])
                 for batch in batches:
                     for value in batch.column(0)[max(0, start - index) :]:
-                        yield Row(f"{max(start, index)}", _content(value.as_py()))
+                        yield Row(f"{max(start, index)}", content_of(value.as_py()))
                         start += 1
                     index += len(batch)
         except Exception as error:  # Of several kinds.
@@ -96,6 +97,7 @@ def _from(metadata, start: int) -> tuple[list[int], int]:
     return [], index
 
 
-def _content(value) -> Content:
+def content_of(value: Any) -> Content:
+    """What a cell holds: the bytes of a file, or a struct with them; None = it is null."""
     data = value["bytes"] if isinstance(value, dict) else value
     return ImageFileError("must be the bytes of a file; it is null") if data is None else data
