@@ -28,20 +28,18 @@ def calibrate_run(model: FlowModel, images: np.ndarray, workdir: Workdir) -> Non
         say(f"no calibration, without which there is no anomaly score: {error}")
 
 
-def calibration_of(model: FlowModel, workdir: Workdir) -> Calibration:
-    """The calibration of a run whose flow is `model`.
+def calibration_of(workdir: Workdir) -> Calibration:
+    """The calibration of a run; that it is of its flow is asked by who uses it (`check_fits`).
 
     Raises:
-        CalibrationError: there is none, or it is damaged or that of another flow.
+        CalibrationError: there is none, or it is damaged.
     """
     if not workdir.calibration.exists():
         raise CalibrationError(
             f"`workdir` must have a {workdir.calibration.name}, made by `python -m lcma_tf.calibrate` "
             f"from {MIN_IMAGES} images or more; got {str(workdir.path)!r} without."
         )
-    calibration = Calibration.load(workdir.calibration)
-    calibration.check_fits(model)
-    return calibration
+    return Calibration.load(workdir.calibration)
 
 
 def scored_flow(workdir: Workdir, batch_invariant: bool = False) -> ScoredFlow:
@@ -52,12 +50,12 @@ def scored_flow(workdir: Workdir, batch_invariant: bool = False) -> ScoredFlow:
         FileNotFoundError, ModelFileError: there is no flow, or it is damaged.
     """
     model = load(workdir.path)
-    return ScoredFlow(model, calibration_of(model, workdir), batch_invariant)
+    return ScoredFlow(model, calibration_of(workdir), batch_invariant)
 
 
 def _is_current(model: FlowModel, workdir: Workdir) -> bool:
     try:
-        calibration_of(model, workdir)
+        calibration_of(workdir).check_fits(model)
     except CalibrationError:
         return False
     return True

@@ -47,19 +47,15 @@ def evaluate_scores(
         verbose: show a bar.
     """
     calibration = scored.calibration
-    own_rate = calibration.false_alarm_rate
-    # Only `anomaly_score` and `is_anomaly` depend on the rate.
-    passes = [("normal", normal, rate) for rate in _ASKED if rate != own_rate]
-    passes += [(name, split, own_rate) for name, split in {"normal": normal, **anomalous}.items()]
-    total = sum(len(split.images) for _, split, _ in passes)
+    sets = {"normal": normal, **anomalous}
+    total = sum(len(split.images) for split in sets.values())
     bar = keras.utils.Progbar(total, unit_name="image", verbose=int(verbose))
-    scores = {
-        (name, rate): _scores_of(scored, split.images, batch_size, rate, bar.add)
-        for name, split, rate in passes
+    values = {
+        name: _scores_of(scored, split.images, batch_size, bar.add) for name, split in sets.items()
     }
-    values = {name: scores[name, own_rate] for name in ("normal", *anomalous)}
-    alarms = [_false_alarms(rate, scores["normal", rate]["is_anomaly"]) for rate in _ASKED]
     ordinary = values["normal"]
+    decisive = ordinary[calibration.anomaly_by]
+    alarms = [_false_alarms(rate, calibration.is_anomaly(decisive, rate)) for rate in _ASKED]
     found = {
         "calibration": {
             "fingerprint": calibration.fingerprint,
@@ -144,13 +140,12 @@ def _scores_of(
     scored: ScoredFlow,
     images: np.ndarray,
     batch_size: int,
-    rate: float,
     tell: Callable[[int], Any],
 ) -> dict[str, np.ndarray]:
     """Every score by name, `[N]`; `tell` is told the size of each batch."""
     batches = []
     for batch in evaluation_batches(images, batch_size):
-        found = scored.scores(batch, rate)
+        found = scored.scores(batch)
         batches.append({name: column.numpy() for name, column in found.items()})
         tell(len(batch))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

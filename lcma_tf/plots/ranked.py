@@ -16,9 +16,8 @@ __all__ = ["RankedImages", "save_ranked_images"]
 _IN_A_ROW = 4  # Images; a map stands beside each.
 _CELL = 1.25  # Inches, of an image and of a map.
 _NAME_LENGTH = 26  # What of a caption has room.
-_SHARE = (
-    99.5  # Percentile of the maps' sizes at which the colours end: few pixels would take them all.
-)
+# Percentile of the maps' sizes at which the colours end: few pixels would take them all.
+_SHARE = 99.5
 
 
 class RankedImages(NamedTuple):

@@ -8,13 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.choices import SCORES
 from lcma_tf.data import evaluation_batches
 from lcma_tf.extras import require_extra
 from lcma_tf.model import FlowModel
 from lcma_tf.scores.calibration import Calibration, check_rate, fingerprint_of
 from lcma_tf.scores.errors import CalibrationError
-from lcma_tf.scores.measures import LOG_PROB, Measures, has_codec
+from lcma_tf.scores.measures import CODEC, LOG_PROB, Measures, has_codec
 from lcma_tf.scores.states import States, num_parts_for
 from lcma_tf.scores.table import Known, raw_scores
 from lcma_tf.traced import traced
@@ -94,12 +93,7 @@ def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomal
     check_rate(false_alarm_rate)
     if model.config.real_valued:
         raise CalibrationError("`model` must be of 8-bit images; got one of real-valued pixels.")
-    has_png = has_codec(model.config)
-    known = [
-        name
-        for name, score in SCORES.items()
-        if score.is_raw and (has_png or not score.needs_codec)
-    ]
+    known = raw_scores([CODEC] if has_codec(model.config) else [])
     if anomaly_by not in known:
         raise CalibrationError(
             f"`anomaly_by` must be one of {', '.join(known)}; got {anomaly_by!r}."

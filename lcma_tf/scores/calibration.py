@@ -95,6 +95,12 @@ class Calibration:
         """Log of the share of normal images at least as unusual by the raw score `name`: float64."""
         return self.tails[name].log_share(SCORES[name].strangeness(known))
 
+    def is_anomaly(self, values: np.ndarray, rate: float) -> np.ndarray:
+        """What `is_anomaly` is at another `rate`, `[N]`, of `values` `[N]` of the score `anomaly_by`."""
+        name = self.anomaly_by
+        rarity = self.tails[name].log_share(SCORES[name].oriented(values))
+        return rarity.numpy() <= np.log(np.float64(np.float32(rate)))  # As the graph is given it.
+
     def log_share_above(self, log_prob: tf.Tensor) -> tf.Tensor:
         """Log of the share of normal images with at least this `log_prob`."""
         return self.tails[_ABOVE].log_share(log_prob)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -84,12 +84,12 @@ def scores_of(known: Known) -> dict[str, tf.Tensor]:
     }
 
 
-def raw_scores(measures: Mapping[str, Any]) -> dict[str, Score]:
-    """The raw ones among the scores that there are for images of such measures."""
+def raw_scores(measures: Container[str]) -> dict[str, Score]:
+    """The raw ones among the scores that there are for images with measures of such names."""
     return {name: score for name, score in _scores(measures).items() if score.is_raw}
 
 
-def _scores(measures: Mapping[str, Any]) -> dict[str, Score]:
+def _scores(measures: Container[str]) -> dict[str, Score]:
     return {
         name: score for name, score in SCORES.items() if CODEC in measures or not score.needs_codec
     }

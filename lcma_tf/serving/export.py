@@ -28,7 +28,7 @@ def main() -> None:
     # Nothing here is worth a GPU, and its reduced precision would pass for a wrong export.
     tf.config.set_visible_devices([], "GPU")
     model = load(flags.workdir)
-    calibration = calibration_of(model, workdir) if workdir.calibration.exists() else None
+    calibration = calibration_of(workdir) if workdir.calibration.exists() else None
     path = export_flow(
         model,
         flags.export_dir,

@@ -104,6 +104,13 @@ def test_the_heat_map_is_what_is_missing_to_the_mean_around_a_pixel(model, score
         np.testing.assert_allclose(values, scores[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.3])
+def test_another_rate_needs_no_other_pass(scored, normal, scores, rate):
+    decisive = scores[scored.calibration.anomaly_by]
+    found = scored.calibration.is_anomaly(decisive, rate)
+    np.testing.assert_array_equal(found, scored.scores(normal, rate)["is_anomaly"])
+
+
 def test_no_images_have_no_scores(scored):
     nothing = np.zeros((0, 4, 4, 1), np.uint8)
     found = scored.scores(nothing, heat_map=True)

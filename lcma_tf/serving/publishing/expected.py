@@ -72,14 +72,16 @@ def expected_outputs(
         }
         if calibration is not None:
             scored = ScoredFlow(model, calibration)
-            at_rates = {"scores": None, "scores_encoded": None, "scores_at_rate": _RATE}
+            own = scored.scores(images, heat_map=True)
+            expected["heat_map/heat_map"] = own.pop("heat_map").numpy()
+            at_rate = scored.scores(images, _RATE)
+            answers = {"scores": own, "scores_encoded": own, "scores_at_rate": at_rate}
             expected |= {
                 f"{signature}/{output}": value.numpy()
-                for signature, rate in at_rates.items()
+                for signature, found in answers.items()
                 if signature in requests
-                for output, value in scored.scores(images, rate).items()
+                for output, value in found.items()
             }
-            expected["heat_map/heat_map"] = scored.heat_map(images).numpy()
         expected["encode/latents"] = model.encode(images).numpy()
         asked = requests["sample"]
         normal = tf.random.stateless_normal(
