@@ -6,22 +6,13 @@ rate of false alarms. It leaves `calibration.npz` in the workdir.
 `lcma_tf.calibrate` is a function too: see `lcma_tf.train`.
 """
 
-import sys
-import types
-
 from lcma_tf import cli
 from lcma_tf.cli import run_flags as flag_config
 
 
 def main() -> None:
     flags = flag_config.FLAGS
-    cli.require(
-        0 < flags.false_alarm_rate < 0.5,
-        "false_alarm_rate",
-        "between 0 and 0.5",
-        flags.false_alarm_rate,
-    )
-    cli.require(flags.batch_size >= 1, "batch_size", "at least 1", flags.batch_size)
+    rate, batch_size = flag_config.false_alarm_rate(), flag_config.batch_size()
     from lcma_tf.experiment.run_images import load_images, whose_images
     from lcma_tf.experiment.workdir import Workdir
     from lcma_tf.files.paths import printable
@@ -37,9 +28,9 @@ def main() -> None:
     calibration = calibrate(
         model,
         images.images,
-        false_alarm_rate=flags.false_alarm_rate,
+        false_alarm_rate=rate,
         anomaly_by=flags.anomaly_by,
-        batch_size=flags.batch_size,
+        batch_size=batch_size,
         seed=flags.seed,
     )
     with workdir.locked():
@@ -53,14 +44,7 @@ def command() -> None:
     cli.run(main)
 
 
-class _CallableModule(types.ModuleType):
-    def __call__(self, *args, **kwargs):
-        from lcma_tf.scores.calibrate import calibrate
-
-        return calibrate(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+cli.make_callable(__name__, "lcma_tf.scores.calibrate:calibrate")
 
 
 if __name__ == "__main__":

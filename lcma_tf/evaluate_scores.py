@@ -15,7 +15,7 @@ from lcma_tf.files.paths import printable
 
 def main() -> None:
     flags = flag_config.FLAGS
-    cli.require(flags.batch_size >= 1, "batch_size", "at least 1", flags.batch_size)
+    batch_size = flag_config.batch_size()
     cli.require(flags.normal != "", "normal", "the name of a data set", flags.normal)
     output = flags.output or os.path.join(flags.workdir, "score_evaluation.json")
     if flags.output is not None:
@@ -44,7 +44,7 @@ def main() -> None:
     }
     print(printable(f"normal: {normal.name}, {whose_images(workdir, normal)[1]}"))
     found, values = evaluate_scores(
-        scored, normal, anomalous, batch_size=flags.batch_size, seed=flags.seed
+        scored, normal, anomalous, batch_size=batch_size, seed=flags.seed
     )
     table = as_markdown(found)
     print(f"\n{table}")

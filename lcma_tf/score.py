@@ -8,19 +8,14 @@ is the client of a model server.)
 """
 
 import pathlib
-import sys
 
 from lcma_tf import cli
 from lcma_tf.cli import run_flags as flag_config
 
-_SOME_FAILED = 3
-
 
 def main() -> None:
     flags = flag_config.FLAGS
-    rate = flags.false_alarm_rate
-    cli.require(rate is None or 0 < rate < 0.5, "false_alarm_rate", "between 0 and 0.5", rate)
-    cli.require(flags.batch_size >= 1, "batch_size", "at least 1", flags.batch_size)
+    rate, batch_size = flag_config.false_alarm_rate(), flag_config.batch_size()
     from lcma_tf.batch.rows import open_input
     from lcma_tf.batch.score import Job, table_for
     from lcma_tf.batch.scorer import flow_scorer
@@ -39,9 +34,7 @@ def main() -> None:
     cli.require(not config.real_valued, "workdir", "a run of 8-bit images", "one of real numbers")
     rows = open_input(flags.input, flags.data_dir)
     flow = scored_flow(workdir, flags.batch_invariant)
-    job = Job(
-        rows, flow_scorer(flow, rate), output, batch_size=flags.batch_size, resize=flags.resize
-    )
+    job = Job(rows, flow_scorer(flow, rate), output, batch_size=batch_size, resize=flags.resize)
     if rows.note:
         print(printable(rows.note))
     found = job.run()
@@ -51,12 +44,7 @@ def main() -> None:
     if flags.top:
         sheet = draw_top(job, flags.top)
         print("no sheet: no image has a score" if sheet is None else printable(sheet))
-    if found.failed:
-        print(
-            f"error: {found.failed} of {len(rows)} images have no score; the column error says why",
-            file=sys.stderr,
-        )
-        sys.exit(_SOME_FAILED)
+    cli.exit_if_failed(f"{found.failed} of {len(rows)} images", found.failed)
 
 
 def command() -> None:

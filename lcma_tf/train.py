@@ -4,9 +4,6 @@
 it can be called in its place.
 """
 
-import sys
-import types
-
 from lcma_tf import cli, plots
 from lcma_tf.cli import flags as flag_config
 
@@ -29,14 +26,7 @@ def main() -> None:
     Run(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)()
 
 
-class _CallableModule(types.ModuleType):
-    def __call__(self, *args, **kwargs):
-        from lcma_tf.experiment.method import train
-
-        return train(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+cli.make_callable(__name__, "lcma_tf.experiment.method:train")
 
 
 def command() -> None:

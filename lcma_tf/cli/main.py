@@ -18,7 +18,9 @@ from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
 from lcma_tf.errors import UserError
 
-__all__ = ["require", "require_writable", "run"]
+__all__ = ["exit_if_failed", "require", "require_writable", "run"]
+
+_SOME_FAILED = 3
 
 # The user's to mend, whatever was to be written.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -32,6 +34,13 @@ def require_writable(name: str, path: str) -> None:
     """Raises `ConfigError` unless flag `name` may be a file to write: in a folder that is there."""
     writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
     require(bool(path) and writable, name, "a file in an existing folder", path)
+
+
+def exit_if_failed(told: str, failed: int) -> None:
+    """Ends a command with exit code 3 where `failed` of its images have no score; `told` says whose."""
+    if failed:
+        print(f"error: {told} have no score; the column error says why", file=sys.stderr)
+        sys.exit(_SOME_FAILED)
 
 
 def run(main: Callable[[], None], resumable: bool = False) -> None:

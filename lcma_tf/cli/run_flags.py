@@ -12,6 +12,7 @@ from lcma_tf.config import TrainConfig, options, require
 
 __all__ = [
     "FLAGS",
+    "batch_size",
     "define_beam_flags",
     "define_calibrate_flags",
     "define_evaluate_flags",
@@ -19,6 +20,7 @@ __all__ = [
     "define_export_flags",
     "define_sample_flags",
     "define_score_flags",
+    "false_alarm_rate",
     "image_options",
     "reading_options",
 ]
@@ -175,6 +177,27 @@ def _define_scoring() -> None:
     flags.DEFINE_bool(
         "batch_invariant", False, "log_prob equal to the bit in every batch, row by row: slower"
     )
+
+
+def false_alarm_rate() -> Any:
+    """The value of this flag; None where it is not given and has no default.
+
+    Raises:
+        ConfigError: it is no such rate.
+    """
+    rate = FLAGS.false_alarm_rate
+    require(rate is None or 0 < rate < 0.5, "false_alarm_rate", "between 0 and 0.5", rate)
+    return rate
+
+
+def batch_size() -> int:
+    """The value of this flag.
+
+    Raises:
+        ConfigError: it is below 1.
+    """
+    require(FLAGS.batch_size >= 1, "batch_size", "at least 1", FLAGS.batch_size)
+    return FLAGS.batch_size
 
 
 def image_options() -> dict[str, Any]:
