@@ -10,6 +10,7 @@ import tensorflow as tf
 from lcma_tf.bijectors.base import ImageBijector
 from lcma_tf.bijectors.checked_mask import checked_mask
 from lcma_tf.bijectors.pass_options import PassOptions
+from lcma_tf.moving_averages import move_averages
 from lcma_tf.replicas import replica_mean
 
 __all__ = ["InFlowBatchNorm"]
@@ -24,7 +25,8 @@ class InFlowBatchNorm(ImageBijector):
 
     With `training=True`, `inverse` normalizes by the moments of the batch (of all replicas together,
     `weight` 0 leaves this one out), lets gradients through them, and moves the moving ones: `moving =
-    momentum * moving + (1 - momentum) * batch`. Otherwise, and always in `forward`, the moving moments
+    momentum * moving + (1 - momentum) * batch`. That gradient is written out and has none of its own
+    through the moments. Otherwise, and always in `forward`, the moving moments
     are used: a pure function of the image. `forward` with `training=True` is refused, since no batch of
     latents has the moments of the batch of data that it came from.
 
@@ -101,12 +103,9 @@ class InFlowBatchNorm(ImageBijector):
 
     def _inverse_and_terms(self, y, training=False, momentum=0.9, weight=None):
         if training:
-            mean, variance = self._batch_moments(y, weight)
-            _move(self.moving_mean, mean, momentum)
-            _move(self.moving_variance, variance, momentum)
-        else:
-            mean = tf.convert_to_tensor(self.moving_mean)
-            variance = tf.convert_to_tensor(self.moving_variance)
+            return self._by_batch(y, momentum, weight)
+        mean = tf.convert_to_tensor(self.moving_mean)
+        variance = tf.convert_to_tensor(self.moving_variance)
         mean, log_std = self._at_changed(mean, variance, y.dtype)
         return (y - mean) * tf.exp(-log_std), tf.broadcast_to(-log_std, tf.shape(y))
 
@@ -129,17 +128,40 @@ class InFlowBatchNorm(ImageBijector):
         log_std = 0.5 * tf.math.log(tf.cast(variance, dtype) + self._epsilon)
         return tf.cast(mean, dtype) * changed, log_std * changed
 
-    def _batch_moments(self, y, weight):
-        weights = tf.constant(self._weights, y.dtype)
-        zeros_share = tf.constant(self._zeros_share, y.dtype)
+    def _by_batch(self, y, momentum, weight):
+        """`inverse` by the moments of the batch, which move the moving ones."""
+        weights, changed = tf.constant(self._weights, y.dtype), tf.constant(self._changed, y.dtype)
+        # Their part in the gradient is written out below.
+        mean, variance = self._batch_moments(tf.stop_gradient(y), weights, weight)
+        move_averages((self.moving_mean, self.moving_variance), (mean, variance), momentum)
+        minus_log_std = -0.5 * tf.math.log(variance + self._epsilon)
+        inverse_std = tf.exp(minus_log_std)
+
+        @tf.custom_gradient
+        def normalize(y):
+            terms = minus_log_std * changed
+            scale = tf.exp(terms)
+            x = (y - mean * changed) * scale
+
+            def backward(by_x, by_terms):
+                # Through the batch's mean and its standard deviation; the latter does not depend on
+                # the former, so that a sum for each is all.
+                parts = (by_x, by_x * x + by_terms)
+                rows = tf.concat([tf.reduce_sum(part * changed, [1, 2]) for part in parts], 1)
+                by_mean, by_log_std = tf.split(replica_mean(rows, [0], weight), 2)
+                through = weights * inverse_std
+                if weight is not None:
+                    through *= tf.cast(weight, y.dtype)
+                return by_x * scale - through * (by_mean + by_log_std * x)
+
+            return (x, tf.broadcast_to(terms, tf.shape(y))), backward
+
+        return normalize(y)
+
+    def _batch_moments(self, y, weights, weight):
         mean = replica_mean(tf.reduce_sum(y * weights, [1, 2]), [0], weight)
         squares = tf.reduce_sum(tf.square(y - mean) * weights, [1, 2])
         variance = replica_mean(squares, [0], weight)
-        return mean, variance + zeros_share * tf.square(mean)
-
-
-def _move(moving: tf.Variable, batch: tf.Tensor, momentum: float | tf.Tensor) -> None:
-    batch = tf.cast(tf.stop_gradient(batch), moving.dtype)
-    # The hint: a Python float would become a float32 before it is cast.
-    momentum = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
-    moving.assign_sub((moving - batch) * (1 - momentum))
+        if self._zeros_share.any():
+            variance += tf.constant(self._zeros_share, y.dtype) * tf.square(mean)
+        return mean, variance

@@ -19,6 +19,7 @@ from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.noise import SCORE, TRAIN
 from lcma_tf.model.passes import FlowPasses
+from lcma_tf.model.penalties import penalties
 from lcma_tf.model.recalibration import batches_again, recalibrate_after_fit
 from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
@@ -90,9 +91,9 @@ class FlowModel(ImageDensity, keras.Model):
         # How often it was called to train, which the noise of the next time depends on. Saved with the
         # weights, so that a program that goes on draws what it would have drawn.
         self.training_calls = self.add_weight(
-            shape=(),
-            initializer="zeros",
-            dtype="int64",
+            (),
+            "zeros",
+            "int64",
             trainable=False,
             aggregation="only_first_replica",
             name="training_calls",
@@ -122,8 +123,6 @@ class FlowModel(ImageDensity, keras.Model):
             mixed_precision=mixed_precision,
             batch_invariant=batch_invariant,
         )
-
-    # What Keras calls.
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
         """As `keras.Model.compile`, but in the model's dtype: the 16-bit ones of Keras end below nats.
@@ -192,6 +191,10 @@ class FlowModel(ImageDensity, keras.Model):
         y = y_pred if y is None else y
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
+    def _get_regularization_losses(self):
+        # Keras' own, of one loss for each weight, are a sixth of the ops of a small flow's step.
+        return penalties(self.trainable_variables)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         self.breakdown.update_state(y_pred)
         return super().compute_metrics(x, y_pred if y is None else y, y_pred, sample_weight)
@@ -230,12 +233,9 @@ class FlowModel(ImageDensity, keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(
-            FlowConfig.from_dict(config["config"]),
-            Factorization.from_dict(config["factorization"]),
-            config["dtype"],
-            config["name"],
-        )
+        flow, split = config["config"], config["factorization"]
+        rest = {name: config[name] for name in ("dtype", "name")}
+        return cls(FlowConfig.from_dict(flow), Factorization.from_dict(split), **rest)
 
     def _training_noise(self, images) -> tf.Tensor:
         calls = self.training_calls.value  # The tf.Variable.

@@ -95,34 +95,37 @@ class FusedAdam(keras.optimizers.Adam):
         # now: not for Keras' or TensorFlow's trackers to see, nor to be there later. Not in `apply`,
         # of which replicas run a part each by turns, and would take them from one another.
         step = tf.convert_to_tensor(self.iterations) + 1 - self.first_step
+        rate = tf.convert_to_tensor(learning_rate)
         dtypes = {tf.as_dtype(variable.dtype) for _, variable in grads_and_vars}
-        object.__setattr__(
-            self, "_powers", {dtype: self._powers_of(step, dtype) for dtype in dtypes}
-        )
+        shared = {dtype: self._shared(step, rate, dtype) for dtype in dtypes}
+        object.__setattr__(self, "_of_step", shared)
         try:
             super()._distributed_tf_update_step(distribution, grads_and_vars, learning_rate)
         finally:
-            object.__delattr__(self, "_powers")
+            object.__delattr__(self, "_of_step")
 
-    def _powers_of(self, step, dtype):
+    def _shared(self, step, rate, dtype):
+        """What the kernels of all variables of a type are told alike."""
+        beta1, beta2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
         step = tf.cast(step, dtype)
-        return tuple(tf.constant(beta, dtype) ** step for beta in (self.beta_1, self.beta_2))
+        return {
+            "beta1_power": beta1**step,
+            "beta2_power": beta2**step,
+            "lr": tf.cast(rate, dtype),
+            "beta1": beta1,
+            "beta2": beta2,
+            "epsilon": tf.constant(self.epsilon, dtype),
+        }
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         dtype = tf.as_dtype(variable.dtype)
-        beta1_power, beta2_power = self._powers[dtype]
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=beta1_power,
-            beta2_power=beta2_power,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=tf.constant(self.beta_1, dtype),
-            beta2=tf.constant(self.beta_2, dtype),
-            epsilon=tf.constant(self.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
+            **self._of_step[dtype],
         )
 
     # The base class clips, then reduces; these two swap the order.

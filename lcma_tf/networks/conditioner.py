@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.moving_averages import move_averages
 from lcma_tf.networks.folding import FrozenConditioner
 from lcma_tf.networks.parameters import beside, split_parameters
 from lcma_tf.networks.rematerialization import rematerialized
@@ -175,11 +176,9 @@ class ResidualConditioner(keras.layers.Layer):
         return shift, self.scale * tf.tanh(raw), *curve
 
     def _move(self, moments, momentum):
-        for variable, new in zip((*self.input_moments, *self.moments), moments, strict=True):
-            moving = variable.value  # The tf.Variable: Keras' own has no relative assignment.
-            # The hint: a Python float would become a float32 before it is cast.
-            kept = tf.cast(tf.convert_to_tensor(momentum, dtype_hint=moving.dtype), moving.dtype)
-            moving.assign_sub((moving - tf.stop_gradient(new)) * (1 - kept))
+        variables = (*self.input_moments, *self.moments)
+        # The tf.Variables: Keras' own have no relative assignment.
+        move_averages([variable.value for variable in variables], moments, momentum)
 
     def _add(
         self,

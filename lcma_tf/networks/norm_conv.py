@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from lcma_tf.networks.normalization import EPSILON, has_fused_form, normalize_by_batch
+from lcma_tf.networks.normalization import (
+    EPSILON,
+    BatchShare,
+    fused_batch_norm,
+    has_fused_form,
+    normalize_by_batch,
+)
 
 __all__ = ["norm_conv"]
 
@@ -15,7 +21,7 @@ def norm_conv(
     x: tf.Tensor,
     beta: tf.Tensor,
     kernel: tf.Tensor,
-    share: tf.Tensor,
+    share: BatchShare,
     weight: tf.Tensor | None = None,
 ):
     """Batch norm by the batch's moments, relu, convolution.
@@ -31,7 +37,8 @@ def norm_conv(
         share, weight: see `normalize_by_batch`.
 
     Returns:
-        (result `[N, h, w, c_out]`, mean `[c]`, variance `[c]`). No gradient flows through the moments.
+        (result `[N, h, w, c_out]`, mean `[c]`, variance `[c]`). No gradient flows through the moments
+        that are returned, and no second one through those inside.
     """
     if has_fused_form(x) and x.dtype == tf.float32:
         return _fused(x, beta, kernel, share)
@@ -40,29 +47,23 @@ def norm_conv(
 
 
 def _fused(x, beta, kernel, share):
-    ones = tf.ones(beta.shape, beta.dtype)
+    # Out of the differentiated function, which would be handed a gradient of each of its results,
+    # zeros for those that nobody differentiates.
+    normalized, mean, variance, *kept = fused_batch_norm(
+        tf.stop_gradient(x), tf.stop_gradient(beta), share
+    )
 
     @tf.custom_gradient
     def run(x, beta, kernel):
-        normalized, mean, sample_variance, *kept = tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=ones,
-            offset=beta,
-            mean=tf.zeros([0], beta.dtype),
-            variance=tf.zeros([0], beta.dtype),
-            epsilon=EPSILON,
-            is_training=True,
-        )
-        variance = sample_variance * share
         result = tf.nn.conv2d(tf.nn.relu(normalized), kernel, 1, "SAME")
 
-        def backward(upstream, *_):
+        def backward(upstream):
             # Not before it is needed. It is another op than the one above, as the moments are given:
             # Grappler does not take the two for one.
             with tf.control_dependencies([upstream]):
                 again = tf.raw_ops.FusedBatchNormV3(
                     x=x,
-                    scale=ones,
+                    scale=share.ones,
                     offset=beta,
                     mean=mean,
                     variance=variance,
@@ -79,7 +80,7 @@ def _fused(x, beta, kernel, share):
             by_x, _, by_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
                 y_backprop=tf.raw_ops.ReluGrad(gradients=by_rectified, features=rectified),
                 x=x,
-                scale=ones,
+                scale=share.ones,
                 reserve_space_1=kept[0],
                 reserve_space_2=kept[1],
                 reserve_space_3=kept[2],
@@ -88,6 +89,6 @@ def _fused(x, beta, kernel, share):
             )
             return by_x, by_beta, by_kernel
 
-        return (result, mean, variance), backward
+        return result, backward
 
-    return run(x, beta, kernel)
+    return run(x, beta, kernel), mean, variance

@@ -11,8 +11,8 @@ import tensorflow as tf
 from lcma_tf.networks.norm_conv import norm_conv
 from lcma_tf.networks.normalization import (
     EPSILON,
+    batch_share,
     normalize_by_batch,
-    population_share,
     scale_and_shift,
 )
 
@@ -58,22 +58,13 @@ def residual_pass(
     their normalization, moments, and what goes in and out keep their type.
     """
     x = norms.input(kept)
-    if pixel_mask is None:
-        x = tf.concat([x, -x], -1)
-    else:
-        mask = tf.cast(pixel_mask, x.dtype)
-        mask = tf.broadcast_to(mask, [tf.shape(x)[0], *pixel_mask.shape])
-        x = tf.concat([2 * x, -2 * x, mask], -1)
+    if pixel_mask is not None:
+        x = 2 * x
     # Cast after the first norm: it takes away the mean, which would cost bfloat16 its few digits.
-    x = tf.cast(tf.nn.relu(x), tf.bfloat16 if mixed_precision else x.dtype)
-    x = _conv(x, _weight_norm(weights.input_kernel))
-    # Not `+`, whose gradient is six ops for one.
-    x = tf.nn.bias_add(x, tf.cast(weights.input_bias, x.dtype))
+    x = tf.cast(tf.nn.relu(tf.concat([x, -x], -1)), tf.bfloat16 if mixed_precision else x.dtype)
+    x = _input_conv(x, _weight_norm(weights.input_kernel), weights.input_bias, pixel_mask)
 
-    kernels = tf.unstack(_block_kernels(weights))
-    skips = tf.unstack(
-        _weight_norm(weights.skip_kernels, weights.skip_magnitude[:, None, None, None, :])
-    )
+    kernels, skips = tf.unstack(_block_kernels(weights)), tf.unstack(_skip_kernels(weights))
     biases = tf.unstack(tf.cast(weights.block_bias, x.dtype))
     total = _conv(x, skips[0])
     for block, bias in enumerate(biases):
@@ -104,9 +95,12 @@ class BatchNorms:
         self._hidden_moments: list[Sequence[tf.Tensor]] = []
 
     def input(self, x):
-        # The same for all norms of a pass: computed once.
-        self._share = population_share(x, self._input_beta.dtype)
-        x, *self._input_moments = normalize_by_batch(x, self._input_beta, self._share, self._weight)
+        dtype = self._input_beta.dtype
+        share = batch_share(x, dtype)
+        x, *self._input_moments = normalize_by_batch(x, self._input_beta, share, self._weight)
+        # The same for all other norms of a pass, but for the number of channels.
+        width = self._betas[0].shape[0]
+        self._share = share._replace(ones=tf.ones([width], dtype))
         return x
 
     def hidden_conv(self, x, index, kernel):
@@ -143,22 +137,65 @@ def _affine(moments, beta):
     return inverse_std, beta - mean * inverse_std
 
 
+def _input_conv(x, kernel, bias, pixel_mask):
+    """The first convolution: of `x` and, behind it, of the mask."""
+    if pixel_mask is None:
+        # Not `+`, whose gradient is six ops for one.
+        return tf.nn.bias_add(_conv(x, kernel), tf.cast(bias, x.dtype))
+    # What comes of the mask is the same for all images: one product of matrices is all of it.
+    kernel, of_mask = tf.split(kernel, [x.shape[-1], pixel_mask.shape[-1]], axis=2)
+    patches = tf.constant(_patches(pixel_mask), bias.dtype)
+    of_mask = tf.reshape(of_mask, [patches.shape[-1], bias.shape[0]])
+    everywhere = tf.nn.bias_add(tf.matmul(patches, of_mask), bias)
+    everywhere = tf.reshape(everywhere, [*pixel_mask.shape[:2], bias.shape[0]])
+    return _conv(x, kernel) + tf.cast(everywhere, x.dtype)
+
+
+def _patches(mask):
+    """What a 3x3 convolution sees around every pixel: `[h * w, 9 * m]` of a mask `[h, w, m]`."""
+    height, width, channels = mask.shape
+    padded = np.pad(mask, [(1, 1), (1, 1), (0, 0)])
+    around = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.stack(around, axis=2).reshape(height * width, 9 * channels)
+
+
 def _block_kernels(weights):
     """`[2 * blocks, 3, 3, width, width]`: unit kernels, the second of each block scaled."""
     scaled = weights.block_magnitude
-    magnitude = tf.stack([tf.ones_like(scaled), scaled], axis=1)
-    convs, width = weights.block_kernels.shape[0], weights.block_kernels.shape[-1]
-    return _weight_norm(weights.block_kernels, tf.reshape(magnitude, [convs, 1, 1, 1, width]))
+    magnitude = tf.stack([tf.ones(scaled.shape, scaled.dtype), scaled], axis=1)
+    return _weight_norm(weights.block_kernels, magnitude)
 
 
-def _weight_norm(kernel, magnitude=1.0):
-    """Kernels of norm `magnitude` over (height, width, input channels).
+def _skip_kernels(weights):
+    """`[blocks + 1, 1, 1, width, width]`."""
+    return _weight_norm(weights.skip_kernels, weights.skip_magnitude)
+
+
+def _weight_norm(kernel, magnitude=None):
+    """Kernels of norm `magnitude` over (height, width, input channels); None = 1.
 
     The factors meet before they meet the kernel: the backward pass then needs the kernel alone, and
-    no copy of unit norm lies in memory until it comes.
+    no copy of unit norm lies in memory until it comes. It is written out here, since what TensorFlow
+    finds for itself is twice as many ops, and these are many of a small network's.
     """
-    squares = tf.reduce_sum(tf.square(kernel), [-4, -3, -2], keepdims=True)
-    return kernel * (tf.math.rsqrt(squares) * magnitude)
+    axes = [-4, -3, -2]
+
+    @tf.custom_gradient
+    def run(kernel, *magnitudes):
+        inverse = tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axes, keepdims=True))
+        factor = inverse
+        for magnitude in magnitudes:
+            factor *= tf.reshape(magnitude, inverse.shape)
+
+        def backward(upstream):
+            # How far the gradient points along each kernel: that part changes its norm alone.
+            along = tf.reduce_sum(upstream * kernel, axes, keepdims=True) * inverse
+            by_kernel = upstream * factor - kernel * (along * factor * inverse)
+            return by_kernel, *(tf.reshape(along, magnitude.shape) for magnitude in magnitudes)
+
+        return kernel * factor, backward
+
+    return run(kernel, *([] if magnitude is None else [magnitude]))
 
 
 def _conv(x, kernel):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from lcma_tf.networks.norm_conv import norm_conv
-from lcma_tf.networks.normalization import EPSILON, population_share
+from lcma_tf.networks.normalization import EPSILON, batch_share
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(1.0, 2.0, (5, 6, 4, 3)).astype(np.float32)
@@ -21,7 +21,7 @@ def reference(x, beta, kernel):
 
 
 def ours(x, beta, kernel):
-    return norm_conv(x, beta, kernel, population_share(x, beta.dtype))
+    return norm_conv(x, beta, kernel, batch_share(x, beta.dtype))
 
 
 def outputs_and_gradients(function, dtype, compiled):
