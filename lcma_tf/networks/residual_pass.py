@@ -120,14 +120,15 @@ class MovingNorms:
 
     def __init__(self, weights: ResidualWeights, input_moments, hidden_moments):
         self._input = _affine(input_moments, weights.input_beta)
-        self._inverse_std, self._offset = _affine(hidden_moments, weights.beta)
+        self._hidden = [tf.unstack(part) for part in _affine(hidden_moments, weights.beta)]
 
     def input(self, x):
         inverse_std, offset = self._input
         return x * inverse_std + offset
 
     def hidden_conv(self, x, index, kernel):
-        x = scale_and_shift(x, self._inverse_std[index], self._offset[index])
+        inverse_std, offset = self._hidden
+        x = scale_and_shift(x, inverse_std[index], offset[index])
         return _conv(tf.nn.relu(x), kernel)
 
 
