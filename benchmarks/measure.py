@@ -13,6 +13,7 @@ import json  # noqa: E402
 import resource  # noqa: E402
 import statistics  # noqa: E402
 import sys  # noqa: E402
+import tempfile  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -73,7 +74,30 @@ def pipeline(contender: Contender, request: Request) -> dict:
     return times | {"pipeline_images_per_s": batch_size / times["batch_s"]}
 
 
-MEASURES = {f.__name__: f for f in (start, train, score, sample, pipeline)}
+def phases(contender: Contender, request: Request) -> dict:
+    """A whole run of lcma_tf's pipeline, rule `lcma`: the seconds of each part."""
+    del contender
+    import lcma_tf
+    from benchmarks.contenders.lcma import flow_config
+    from lcma_tf.stopwatch import STEPS, stopwatch
+
+    (batch_size,) = request.batch_sizes
+    config = flow_config(request.config, "")
+    steps = max(2, int(4 * request.seconds))
+    training = lcma_tf.TrainConfig(
+        batch_size=batch_size, pretrain_steps=steps, train_steps=2 * steps, steps_per_epoch=steps
+    )
+    with tempfile.TemporaryDirectory() as workdir, stopwatch() as seconds:
+        lcma_tf.train(config, request.images(1_500), training, workdir=workdir)
+    seconds = {"start": time.time() - request.started - sum(seconds.values()), **seconds}
+    names = {part: f"{part.replace(' ', '_')}_s" for part in seconds}
+    return {names[part]: value for part, value in seconds.items()} | {
+        "outside_steps_s": sum(seconds.values()) - seconds[STEPS],
+        "peak_memory_mib": _peak_memory(),
+    }
+
+
+MEASURES = {f.__name__: f for f in (start, train, score, sample, pipeline, phases)}
 
 
 def _first_step(contender: Contender, request: Request) -> tuple[Callable[[], float], dict]:

@@ -83,6 +83,17 @@ START = [
     ("training_ops", "graph ops", 0, False),
 ]
 SIZE = [("num_parameters", "parameters", 0, False), ("conv_gflops", "conv GFLOP/image", 2, False)]
+# The parts of a run that `lcma_tf.stopwatch` tells apart, and the start of the process.
+PHASES = [
+    ("outside_steps_s", "all but steps s", 1, False),
+    *(
+        (f"{part.replace(' ', '_')}_s", part, 1, False)
+        for part in (
+            *("steps", "start", "first step", "validation", "statistics", "contributions"),
+            *("evaluation", "calibration", "pictures", "decision", "other"),
+        )
+    ),
+]
 MEMORY = [("peak_memory_mib", "peak MiB", 0, True)]
 
 
@@ -92,6 +103,8 @@ def _columns(measure: str, batch_sizes: Sequence[int]):
     if measure == "train":
         times = [("step_s", "step s", 3, True), ("step_cpu_s", "step CPU s", 3, True)]
         return [("first_step_s", "first step s", 1, True), *times, *MEMORY, *SIZE]
+    if measure == "phases":
+        return [*PHASES, *MEMORY]
     if measure == "pipeline":
         return [("pipeline_images_per_s", "images/s", 0, False)]
     what = "log_prob" if measure == "score" else "sample"

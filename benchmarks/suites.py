@@ -46,6 +46,9 @@ PLAIN = {
     "pipeline": ("pipeline", ("lcma",)),
     "serve": ("score", ("lcma", "lcma_export", "lcma_batch_invariant")),
 }
+# Where users begin: a flow of about the quickstart's size, and the quickstart's own, whole runs of it.
+SMALL = {"num_scales": 2, "base_dim": 16, "num_residual_blocks": 2}
+QUICKSTART = {"num_scales": 3, "base_dim": 16, "num_residual_blocks": 1}
 # Suite: what is varied, over which values.
 CURVES = {
     "depth": ("num_residual_blocks", (2, 4, 8)),
@@ -53,7 +56,7 @@ CURVES = {
     "size": ("image_size", (16, 32, 64)),
 }
 SMOKE_CURVES = {"depth": (1, 2), "width": (2, 4), "size": (8, 16)}
-SUITES = (*PLAIN, "memory", *CURVES)
+SUITES = (*PLAIN, "small", "phases", "memory", *CURVES)
 
 
 def jobs_of(
@@ -74,6 +77,17 @@ def jobs_of(
         measure, names = PLAIN[suite]
         sizes = scored if measure in ("score", "sample") else (batch_size,)
         jobs = [Job(name, measure, sizes, config) for name in names]
+    elif suite == "small":
+        small = config if smoke else dataclasses.replace(config, **SMALL)
+        jobs = [
+            Job(name, measure, sizes, small)
+            for measure, sizes in (("train", (batch_size,)), ("score", scored), ("sample", scored))
+            for name in ("lcma", "torch", "bare")
+            if (name, measure) != ("bare", "sample")
+        ]
+    elif suite == "phases":
+        quickstart = config if smoke else dataclasses.replace(config, **QUICKSTART)
+        jobs = [Job("lcma", "phases", (batch_size,), quickstart)]
     elif suite == "memory":
         sizes = (2, 4) if smoke else (8, 64)
         jobs = [

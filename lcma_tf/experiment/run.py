@@ -30,6 +30,7 @@ from lcma_tf.files.paths import kind_of_dataset
 from lcma_tf.files.saving import write_json
 from lcma_tf.model import FlowModel, load
 from lcma_tf.say import say
+from lcma_tf.stopwatch import STEPS, stopwatch, time_by_part, timed
 from lcma_tf.training.part import Part
 from lcma_tf.training.phase import TrainingPhase
 
@@ -67,8 +68,11 @@ class Run:
 
     def __call__(self) -> dict[str, Any]:
         """Runs, or finishes, the whole pipeline; returns what it wrote into `metrics.json`."""
-        with self.claimed():
-            return self.finish(self.train(self.decide()))
+        with stopwatch() as seconds, self.claimed():
+            metrics = self.finish(self.train(self.decide()))
+        if STEPS in seconds and self.runtime.workers.is_chief:
+            say(f"time: {time_by_part(seconds)}")
+        return metrics
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -119,7 +123,8 @@ class Run:
         files = workdir.files("pretrain")
         phase = TrainingPhase(self.flow, undivided, steps, files, part=part)
         model = phase.run(self.data, config, self.runtime)
-        workers.on_chief(lambda: self._decision.average(evidence, model))
+        with timed("contributions"):
+            workers.on_chief(lambda: self._decision.average(evidence, model))
 
     def decide(self) -> Factorization:
         """The factorization of the run: the one it has, the one it was given, or one decided now."""
@@ -128,7 +133,8 @@ class Run:
             rule, is_given = self.config.split_rule, self.config.factorization_path is not None
             if not is_given and needs_pretraining(rule):
                 self.pretrain(evidence_of(rule) or "contributions")
-            workers.on_chief(self._decide)
+            with timed("decision"):
+                workers.on_chief(self._decide)
         return Factorization.from_dict(workers.on_chief(lambda: Factorization.load(path).to_dict()))
 
     def train(self, factorization: Factorization) -> FlowModel:
@@ -199,13 +205,16 @@ class Run:
         if metrics.get("steps") != config.train_steps:  # None yet, or those of fewer steps.
             say("evaluate")
             last.unlink(missing_ok=True)
-            metrics = measure(flow, config, self.data, workdir)
+            with timed("evaluation"):
+                metrics = measure(flow, config, self.data, workdir)
             metrics["num_parameters"] = model.num_parameters
             write_json(workdir.metrics, metrics)
         if self.calibrates:
-            calibrate_run(model, self.data.validation, workdir)
+            with timed("calibration"):
+                calibrate_run(model, self.data.validation, workdir)
         if not last.exists():
             say("draw")
-            pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)
+            with timed("pictures"):
+                pictures.draw_run(flow, model.factorization, self.data, workdir, metrics)
         print_result(metrics, workdir)
         return metrics

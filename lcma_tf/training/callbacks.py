@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
 import keras
 
+from lcma_tf.stopwatch import STEPS, timed
 from lcma_tf.training.backup import optimizer_step
 from lcma_tf.training.whole_weights import save_weights
 
 __all__ = [
     "BestWeights",
+    "StepTimes",
     "StopAtStep",
     "TrainingProgress",
 ]
@@ -57,6 +60,31 @@ class TrainingProgress(keras.callbacks.ProgbarLogger):
         if "val_bits_per_dim" in logs:
             shown["validation bits/dim"] = logs["val_bits_per_dim"]
         super().on_epoch_end(epoch, shown)
+
+
+class StepTimes(keras.callbacks.Callback):
+    """Tells `lcma_tf.stopwatch` steps, the first of them, which is traced, and validation apart."""
+
+    def __init__(self):
+        super().__init__()
+        self._is_traced = False
+        self._now = contextlib.ExitStack()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._now.enter_context(timed(STEPS if self._is_traced else "first step"))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._now.close()
+        self._is_traced = True
+
+    def on_test_begin(self, logs=None):
+        self._now.enter_context(timed("validation"))
+
+    def on_test_end(self, logs=None):
+        self._now.close()
+
+    def on_train_end(self, logs=None):
+        self._now.close()
 
 
 class StopAtStep(keras.callbacks.Callback):

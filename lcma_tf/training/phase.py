@@ -22,10 +22,12 @@ from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
 from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.model.recalibration import moves_moments
 from lcma_tf.say import say
+from lcma_tf.stopwatch import timed
 from lcma_tf.training.averaged_weights import AveragedWeights
 from lcma_tf.training.backup import Resume
 from lcma_tf.training.callbacks import (
     BestWeights,
+    StepTimes,
     StopAtStep,
     TrainingProgress,
 )
@@ -91,7 +93,8 @@ class TrainingPhase:
                 say(
                     "measure the batch-norm statistics of the best epoch, where training had averages"
                 )
-            recalibrate(final, data.train, config.batch_size, config.seed)
+            with timed("statistics"):
+                recalibrate(final, data.train, config.batch_size, config.seed)
             with written_whole(files.result) as temporary:
                 final.save(temporary)
             files.note_result(self.num_steps)
@@ -172,6 +175,7 @@ class TrainingPhase:
                 validation_data=validation,
                 validation_steps=validation_steps,
                 callbacks=[
+                    StepTimes(),  # First: what the others do at the end of a step is no part of it.
                     StopAtNonFinite(model.part_names, is_backed_up=True),
                     StopAtStep(self.num_steps),
                     # They read variables alone, which takes no other worker.

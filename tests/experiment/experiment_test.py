@@ -1,6 +1,7 @@
 """What one run of the whole pipeline leaves, and what a second one does not do again."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -104,6 +105,20 @@ def test_the_agreement_of_each_mask_is_printed(finished, workdir):
     static = lcma_tf.decide_factorization("realnvp", image_shape=commands.SHAPE, num_scales=2)
     (share,) = factorization.agreement(static)
     assert f"mask_1 agrees with the static 'realnvp' mask on {share:.1%}" in finished.out
+
+
+def test_it_ends_by_saying_where_its_time_went(finished):
+    *_, told = finished.out.splitlines()
+    assert re.match(r"\[lcma_tf\] time: [\d.]+ s, [\d.]+ of them training steps; ", told), told
+    for part in (
+        "first step",
+        "validation",
+        "statistics",
+        "contributions",
+        "evaluation",
+        "pictures",
+    ):
+        assert re.search(rf"[;,] {part} [\d.]+(,|$)", told), (part, told)
 
 
 def test_the_loaded_flow_scores_the_same(workdir, images):
