@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 from lcma_tf.cli import startup_lines
+from lcma_tf.cli.import_hooks import during_import
 
 __all__ = ["quiet_start"]
 
@@ -26,49 +25,20 @@ def quiet_start() -> Iterator[None]:
     """
     shows_all = os.environ.get(_LEVEL) == "0"
     os.environ.setdefault(_LEVEL, "1")  # After its start: warnings and errors.
-    if shows_all or "tensorflow" in sys.modules:
+    if shows_all:
         yield
         return
-    hook = _Finder()
-    sys.meta_path.insert(0, hook)
-    try:
+    with during_import("tensorflow", _quiet_import):
         yield
-    finally:
-        sys.meta_path.remove(hook)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds TensorFlow by the finders after it."""
-
-    def find_spec(self, fullname, path, target=None):
-        if fullname != "tensorflow":
-            return None
-        sys.meta_path.remove(self)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            sys.meta_path.insert(0, self)  # Whoever looks for it need not load it.
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    """Loads what another loader loads, with a filter on standard error."""
-
-    def __init__(self, loader: importlib.abc.Loader):
-        self._loader = loader
-
-    def create_module(self, spec):
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module):
-        module.__spec__.loader = module.__loader__ = self._loader  # From here on nobody can tell.
-        with _filtered():
-            self._loader.exec_module(module)
-            # CUDA speaks when it is first asked. What is wrong is told to whoever asks next, too.
-            with contextlib.suppress(Exception):
-                module.config.list_physical_devices("GPU")
+@contextlib.contextmanager
+def _quiet_import() -> Iterator[None]:
+    with _filtered():
+        yield
+        # CUDA speaks when it is first asked. What is wrong is told to whoever asks next, too.
+        with contextlib.suppress(Exception):
+            sys.modules["tensorflow"].config.list_physical_devices("GPU")
 
 
 @contextlib.contextmanager
