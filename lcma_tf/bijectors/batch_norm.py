@@ -26,9 +26,9 @@ class InFlowBatchNorm(ImageBijector):
     With `training=True`, `inverse` normalizes by the moments of the batch (of all replicas together,
     `weight` 0 leaves this one out), lets gradients through them, and moves the moving ones: `moving =
     momentum * moving + (1 - momentum) * batch`. That gradient is written out and has none of its own
-    through the moments. Otherwise, and always in `forward`, the moving moments
-    are used: a pure function of the image. `forward` with `training=True` is refused, since no batch of
-    latents has the moments of the batch of data that it came from.
+    through the moments. Otherwise, and always in `forward`, the moving moments are used: a pure function
+    of the image. `forward` with `training=True` is refused, since no batch of latents has the moments of
+    the batch of data that it came from.
 
     Source: Dinh et al. 2016, section 3.7 and appendix E. Shapes: `[..., h, w, c]`.
 

@@ -46,8 +46,7 @@ class BatchShare(NamedTuple):
 def batch_share(features: tf.Tensor, dtype: tf.DType) -> BatchShare:
     """Of `[N, h, w, c]` features, with moments of type `dtype`."""
     channels = features.shape[-1]
-    # In numbers of each channel's and not of the batch's: n is known no better than N.
-    size = tf.cast(tf.size(features), dtype)
+    size = tf.cast(tf.size(features), dtype)  # n times the number of channels.
     return BatchShare((size - channels) / size, tf.ones([channels], dtype), tf.zeros([0], dtype))
 
 
