@@ -3,9 +3,9 @@
     python -m lcma_tf.score --workdir=RUN --input=FOLDER --output=scores.csv
     python -m lcma_tf.score --saved_model=VERSION --input=FOLDER --output=scores.csv
 
-By a run, or by an export of it. A row for each image, in order, with every score, or the reason why it has none. Stopped at any moment,
-the same command goes on. The exit code is 0 if all images were scored, 3 if some were not. (`lcma-score`
-is the client of a model server.)
+By a run, or by an export of it. A row for each image, in order, with every score, or the reason why it
+has none. Stopped at any moment, the same command goes on. The exit code is 0 if all images were scored,
+3 if some were not. (`lcma-score` is the client of a model server.)
 """
 
 from __future__ import annotations
