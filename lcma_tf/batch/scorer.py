@@ -1,4 +1,4 @@
-"""What scores a batch, and all that is to be known of it: a flow here, an export as well."""
+"""What scores a batch, and all that is to be known of it: a flow here, an export in `export_scorer`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from lcma_tf.choices import SCORES
 from lcma_tf.scores.scored_flow import ScoredFlow
 
-__all__ = ["Scorer", "flow_scorer"]
+__all__ = ["Scorer", "Values", "flow_scorer"]
 
 Values = Mapping[str, np.ndarray]
 _NOT_FINITE = "its scores are not finite"
@@ -23,7 +23,7 @@ class Scorer:
 
     Args:
         scores: uint8 `[N, H, W, C]`, N at least 1 -> by name float32 or bool `[N]`.
-        scores_and_map: the same with `heat_map`, float32 `[N, H, W]`, nats; None = it has none.
+        heat_map: of such images float32 `[N, H, W]`, nats: `ScoredFlow.heat_map`.
         columns: the names of the scores, in the order of a table, and of each `float` or `bool`.
         image_shape: `(H, W, C)`.
         original_shape: `(h, w, C)` of the picture in a frame of zeros, or `image_shape`.
@@ -33,7 +33,7 @@ class Scorer:
     """
 
     scores: Callable[[np.ndarray], Values]
-    scores_and_map: Callable[[np.ndarray], Values] | None
+    heat_map: Callable[[np.ndarray], np.ndarray]
     columns: Mapping[str, type]
     image_shape: tuple[int, ...]
     original_shape: tuple[int, ...]
@@ -64,15 +64,15 @@ def flow_scorer(flow: ScoredFlow, false_alarm_rate: float | None = None) -> Scor
     config, calibration = flow.config, flow.calibration
     rate = calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
 
-    def scores(images: np.ndarray, heat_map: bool = False) -> Values:
-        found = flow.scores(images, rate, heat_map)
+    def scores(images: np.ndarray) -> Values:
+        found = flow.scores(images, rate)
         return {name: column.numpy() for name, column in found.items()}
 
     black = scores(np.zeros((1, *config.image_shape), np.uint8))  # It tells which scores there are.
     kinds = {name: bool if column.dtype == bool else float for name, column in black.items()}
     return Scorer(
         scores=scores,
-        scores_and_map=lambda images: scores(images, heat_map=True),
+        heat_map=lambda images: flow.heat_map(images).numpy(),
         columns={name: kinds[name] for name in SCORES if name in kinds},
         image_shape=config.image_shape,
         original_shape=config.original_shape or config.image_shape,

@@ -41,9 +41,8 @@ def draw_top(job: Job, count: int) -> pathlib.Path | None:
         return None
     indices = sorted({index for index, *_ in (*first, *last)})
     images = np.stack([_image(job, index) for index in indices])
-    assert job.scorer.scores_and_map is not None
     batches = np.array_split(images, -(-len(images) // job.batch_size))
-    maps = np.concatenate([job.scorer.scores_and_map(part)["heat_map"] for part in batches])
+    maps = np.concatenate([job.scorer.heat_map(part) for part in batches])
     of_index = {index: place for place, index in enumerate(indices)}
 
     def drawn(title: str, found: _Found) -> RankedImages:

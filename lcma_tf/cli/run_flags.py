@@ -107,7 +107,9 @@ def define_sample_flags() -> None:
 
 def define_score_flags() -> None:
     """The flags of `lcma_tf.score`."""
-    define_path("workdir", None, "folder of a finished run", required=True)
+    define_path("workdir", None, "folder of a finished run that is calibrated")
+    define_path("saved_model", None, "or the folder of a version exported from such a run")
+    flags.mark_flags_as_mutual_exclusive(["workdir", "saved_model"], required=True)
     flags.DEFINE_string(
         "input",
         None,

@@ -58,12 +58,12 @@ def stand_in_scores(images):
 
 
 def scorer(scores=stand_in_scores, **asked):
-    def scores_and_map(images):
-        return {**scores(images), "heat_map": images.mean(axis=-1, dtype=np.float32) - 128}
+    def heat_map(images):
+        return images.mean(axis=-1, dtype=np.float32) - 128
 
     columns = {"anomaly_score": float, "raw": float, "is_anomaly": bool}
     asked = {"flow": "mine", **asked}
-    return Scorer(scores, scores_and_map, columns, SHAPE, SHAPE, asked, ("raw", "low"))
+    return Scorer(scores, heat_map, columns, SHAPE, SHAPE, asked, ("raw", "low"))
 
 
 def job(folder, name="scores.csv", rows=None, scores=stand_in_scores, **asked):

@@ -35,6 +35,7 @@ OTHERS = {"venv": (), "pytest": ("tests/",), "ruff": (), "mkdocs": (), "build": 
 WITH_A_PARSER = {  # Ours, with argparse.
     "export.score": "lcma_tf.serving.client.score",
     "benchmarks.run": "benchmarks.run",
+    "benchmarks.batch": "benchmarks.batch",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -131,7 +132,7 @@ def test_a_folder_is_scored(tmp_path, monkeypatch):
     (tmp_path / "FOLDER").mkdir()
     for number, image in enumerate(scored_runs.smooth_images(3)):
         Image.fromarray(image).save(tmp_path / "FOLDER" / f"{number}.png")
-    words = words_of("docs/scores.md", "python", "-m", "lcma_tf.score")
+    words = words_of("docs/scores.md", "python", "-m", "lcma_tf.score", "--workdir=RUN")
     ended = commands.call(words[2], *words[3:])
     assert ended.code == 0, ended.err
     assert run.is_dir() and {"scores.csv", "scores_top.png"} < {*os.listdir(tmp_path)}

@@ -13,6 +13,7 @@ from lcma_tf.serving.client.rest import RestTransport
 from lcma_tf.serving.client.transport import ServingError
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError
+from lcma_tf.serving.runtime.scoring_note import ScoringNote
 from saved_flows import save_flow
 from served_cases import encode_file
 from serving_stand_in import ServingStandIn
@@ -155,6 +156,7 @@ def test_a_published_export_is_held_to_python(scored, tmp_path, capsys):
     for signature in CALIBRATED:
         assert f"{signature}: first run" in told
     assert "`scores_at_rate`" in (version / "MODEL_CARD.md").read_text()
+    assert ScoringNote.read(version) == ScoringNote(SHAPE, 0.01, "density_of_states", "low", 64)
     other = tiny_flow(image_shape=SHAPE, random_weights=2)
     with pytest.raises(lcma_tf.CalibrationError, match="must be that of this flow"):
         export_flow(other, tmp_path / "served", calibration=flow.calibration)

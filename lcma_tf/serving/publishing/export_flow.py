@@ -91,6 +91,8 @@ def export_flow(
         requests = example_inputs(model.config.image_shape, calibration)
         write_warmup(version.path, requests)
         (version.path / CARD_FILE).write_text(card)
+        if calibration is not None:
+            _scoring_note(model, calibration, max_batch_size).write(version.path)
         expected = expected_outputs(
             model, requests, noise_seed, num_importance_samples, calibration
         )
@@ -103,3 +105,17 @@ def export_flow(
     )
     print(report)
     return version.path
+
+
+def _scoring_note(model: FlowModel, calibration: Calibration, max_batch_size: int):
+    from lcma_tf.choices import SCORES
+    from lcma_tf.serving.runtime.scoring_note import ScoringNote
+
+    config, anomaly_by = model.config, calibration.anomaly_by
+    return ScoringNote(
+        original_shape=config.original_shape or config.image_shape,
+        false_alarm_rate=calibration.false_alarm_rate,
+        anomaly_by=anomaly_by,
+        unusual=SCORES[anomaly_by].unusual,
+        max_batch_size=max_batch_size,
+    )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.python.util import deprecation
 
 from lcma_tf.errors import UserError
 from lcma_tf.serving.runtime.meta_graph import (
@@ -211,9 +212,10 @@ class CppSession:
                 for name, info in signature.inputs.items()
             }
             self._session = tf.compat.v1.Session(graph=graph, config=options)
-            tf.compat.v1.saved_model.load(
-                self._session, [SERVED], self._path, input_map=self._places
-            )
+            with deprecation.silence():  # What is to be used instead takes no `input_map`.
+                tf.compat.v1.saved_model.load(
+                    self._session, [SERVED], self._path, input_map=self._places
+                )
             graph.finalize()
 
 
