@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from absl import app, logging
 
 from lcma_tf.backend import require_tensorflow
+from lcma_tf.cli.convolutions import choose_convolutions
 from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
 from lcma_tf.errors import UserError
@@ -66,6 +67,7 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it reads.
         try:
             require_tensorflow()
+            choose_convolutions()
             with quiet_start(), _sigterm_raises():
                 main()
         except KeyboardInterrupt as error:
