@@ -55,10 +55,10 @@ def load(
             split, the share of its images, in (0, 0.5], that becomes validation, and as many test
             (`lcma_tf.data.splits.shares`): by hash of the name in a folder, the last ones elsewhere.
             None = what the source does by itself.
-        data_cache: folder in which the decoded images of an `image_folder`, a TFDS set, CelebA and the
-            ImageNets are kept, so that the set is decoded once, and mapped from there instead of held
-            in main memory (`lcma_tf.data.cache`); None = `lcma_tf` below `XDG_CACHE_HOME`, or below
-            `~/.cache`. "" = none.
+        data_cache: folder in which the decoded images of an `image_folder`, a TFDS set, CelebA, the
+            ImageNets and a large `npz` are kept, so that the set is decoded once, and mapped from there
+            instead of held in main memory (`lcma_tf.data.cache`); None = `lcma_tf` below
+            `XDG_CACHE_HOME`, or below `~/.cache`. "" = none.
 
     A TFDS set that is not prepared is downloaded, except for the two ImageNets; with no network that
     fails after about 200 seconds of TFDS' retries.

@@ -71,6 +71,30 @@ def test_a_folder_is_the_same_and_decoded_once(pictures, plain, tmp_path, monkey
     assert stated["source"]["train"]["files"] == 1 + len(plain.train)  # And the bad one.
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_large_npz_is_read_block_by_block(tmp_path, monkeypatch, save):
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
+    save(
+        tmp_path / "a.npz",
+        train=images[:47],
+        validation=images[47:52],
+        test=np.asfortranarray(images[52:]),
+    )
+    name = f"npz:{tmp_path / 'a.npz'}"
+    plain = data.load(name)
+    assert not isinstance(data.load(name, data_cache=str(tmp_path / "cache")).train, np.memmap)
+    monkeypatch.setattr("lcma_tf.data.sources.npz._LARGE", 0)
+    monkeypatch.setattr("lcma_tf.data.sources.npz._BLOCK", 5 * 60)
+    assert_same_through_cache(tmp_path / "cache", plain, name)
+    one = data.load_for_scoring(name, data_cache=str(tmp_path / "cache"))
+    np.testing.assert_array_equal(one.images, images[52:])
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"train.npy") + 300] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(data.DataError, match="`train` must be readable"):
+        data.load(name, data_cache=str(tmp_path / "cache"))
+
+
 def test_a_frame_and_one_split_are_kept_apart(pictures, tmp_path):
     framed = data.load(f"image_folder:{pictures}", pad_to=7, **OPTIONS)
     assert_same_through_cache(tmp_path, framed, f"image_folder:{pictures}", pad_to=7, **OPTIONS)
