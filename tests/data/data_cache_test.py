@@ -135,12 +135,15 @@ def test_an_interrupted_decoding_goes_on(
     if log is not None and is_killed:
         with open(log, "ab") as lines:
             lines.write(b'{"array": "tr')
+    elif log is not None and at == 57:  # Damaged: nothing of it is believed.
+        log.write_bytes(log.read_bytes().replace(b'"rows": 5', b'"rows": 9', 1))
+        at = 0
     again = []
     monkeypatch.setattr(
         folder_reader, "decode_image", lambda content: (again.append(0), decode(content))[1]
     )
     assert_same(load(pictures, tmp_path), plain)
-    assert log is None or "decoding goes on" in capsys.readouterr().out
+    assert not (log and at) or "decoding goes on" in capsys.readouterr().out
     assert not list(tmp_path.glob("unfinished_*"))
     # The grey ones before the first coloured one are decoded twice, wherever that happens.
     whole = []

@@ -17,7 +17,7 @@ import numpy as np
 
 from lcma_tf.data.cache.file_sink import HEADER
 from lcma_tf.data.fingerprint import digest_of_block, fingerprint_of_images, rows_of_block
-from lcma_tf.files.saving import SaveError, write_json
+from lcma_tf.files.saving import write_json
 
 __all__ = ["DamagedEntryError", "Entry", "write_statement"]
 
@@ -116,7 +116,7 @@ class Entry:
                 if not is_right:
                     raise DamagedEntryError(f"block {index} of {name}.npy was changed")
         if is_share:
-            with contextlib.suppress(SaveError):  # Of somebody else: it begins there again.
+            with contextlib.suppress(OSError):  # Of somebody else: it begins there again.
                 write_json(self._folder / _CHECKED, first + count)
 
     def _is_right(self, block: tuple[str, int]) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ from lcma_tf.data.fingerprint import digest_of_block, rows_of_block
 from lcma_tf.errors import UserError
 from lcma_tf.files.saving import SaveError
 
-__all__ = ["HEADER", "FileSink", "refusals_named", "to_disk"]
+__all__ = ["HEADER", "FileSink", "refusals_named", "size_of", "to_disk"]
 
 HEADER = 128  # Bytes of a .npy header; NumPy pads to 64, and ours are of 80 to 118.
 _SECONDS = 30.0  # Of decoding that a kill may cost.
@@ -162,6 +163,11 @@ class FileSink(Sink):
             self._bar = keras.utils.Progbar(self._count, unit_name="image")
         self._bar.update(self.filled)
         self._shown = now
+
+
+def size_of(block: Mapping[str, Any]) -> int:
+    """Bytes of the images of a block, as a `FileSink` logs it."""
+    return block["rows"] * np.dtype(block["dtype"]).itemsize * math.prod(block["shape"])
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lcma_tf.data.cache.file_sink import FileSink, refusals_named, to_disk
+from lcma_tf.data.cache.file_sink import HEADER, FileSink, refusals_named, size_of, to_disk
 from lcma_tf.data.cache.filling import Filling, Sink
 
 __all__ = ["Unfinished"]
@@ -32,7 +32,10 @@ class Unfinished(Filling):
         self._folder = folder
         with refusals_named(folder):
             folder.mkdir(exist_ok=True)
-            self._arrays = _read_log(folder / _LOG)
+            try:
+                self._arrays = _read_log(folder)
+            except (ValueError, KeyError, TypeError):  # It was damaged: all is decoded.
+                self.forget()
         lines = [line for blocks in self._arrays.values() for line in blocks]
         self.state = max(lines, key=lambda line: line["number"])["state"] if lines else None
         self._number = 1 + max((line["number"] for line in lines), default=0)
@@ -86,19 +89,25 @@ class Unfinished(Filling):
         return stated
 
 
-def _read_log(path: pathlib.Path) -> dict[str, list[dict]]:
-    """The blocks of each array by name, in order; a last line that was cut short is none."""
+def _read_log(folder: pathlib.Path) -> dict[str, list[dict]]:
+    """The blocks of each array by name, in order; a last line that was cut short is none.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such log, or an array is shorter than it says.
+    """
+    path = folder / _LOG
     arrays: dict[str, list[dict]] = {}
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return arrays
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     whole = [line for line in lines if line.endswith(b"\n")]
     for line in whole:
         block = json.loads(line)
         _add(arrays.setdefault(block.pop("array"), []), block)
     if whole != lines:
         path.write_bytes(b"".join(whole))
+    for name, blocks in arrays.items():
+        filled = sum(size_of(block) for block in blocks)
+        if filled and (folder / f"{name}.npy").stat().st_size < HEADER + filled:
+            raise ValueError(f"{name}.npy is shorter than {_LOG} says")
     return arrays
 
 
