@@ -129,18 +129,24 @@ def _trained(images: np.ndarray, store: Store, options: argparse.Namespace, begu
     result["pipeline_images_per_s"] = [round(rate) for rate in rates]
     result["pipeline_images_per_cpu_s"] = [round(rate) for rate in cpu_rates]
 
+    print(json.dumps(result), file=sys.stderr, flush=True)  # Should what follows be cut short.
+
     shape = images.shape[1:]
     flow = lcma_tf.FlowConfig(image_shape=shape, num_scales=1, base_dim=2, num_residual_blocks=1)
     model = lcma_tf.FlowModel(flow)
     model.compile(optimizer="adam")
     times: list[tuple[float, float]] = []
-    timer = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda *_: times.append((time.perf_counter(), time.process_time()))
-    )
+
+    def note(batch, logs=None):
+        del batch, logs
+        times.append((time.perf_counter(), time.process_time()))
+
+    timer = keras.callbacks.LambdaCallback(on_train_batch_end=note)
     batches = training_batches(train, _TRAINED, seed=0, flip=True)
     model.fit(batches, steps_per_epoch=_STEPS, epochs=1, verbose=0, callbacks=[timer])
     steps = np.diff(times[_STEPS // 10 :], axis=0)
     result["step_s"], result["step_cpu_s"] = np.median(steps, axis=0).round(4).tolist()
+    print(json.dumps(result), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as workdir:
         run = lcma_tf.TrainConfig(
             split_rule="realnvp",
