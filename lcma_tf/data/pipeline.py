@@ -8,16 +8,11 @@ batch. As a tensor TensorFlow would hold them two or three times over: 47 GB for
 instead of 16.
 """
 
-import mmap
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.data.cache.rows import row_reader
 from lcma_tf.data.image_data import DataError
-
-_MAX_TOUCHED = 1 << 27  # Bytes read from a mapped file before its pages are let go.
 
 
 def training_batches(
@@ -97,34 +92,10 @@ def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
 
 def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     """The images `[len(indices), H, W, C]` at `indices`, in a graph of tf.data."""
-    batch = tf.numpy_function(_reader(images), [indices], tf.as_dtype(images.dtype), stateful=False)
+    batch = tf.numpy_function(
+        row_reader(images), [indices], tf.as_dtype(images.dtype), stateful=False
+    )
     return tf.ensure_shape(batch, [None, *images.shape[1:]])
-
-
-def _reader(images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from rows to their images, that keeps no more of a mapped file than it must."""
-    mapping: Any = images
-    while isinstance(mapping, np.ndarray):
-        mapping = mapping.base
-    is_ours = (
-        isinstance(images, np.memmap) and images.mode == "r"
-    )  # Else it may have been written to.
-    if not (is_ours and isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
-        return lambda rows: images[rows]
-    touched = 0
-
-    def read(rows: np.ndarray) -> np.ndarray:
-        nonlocal touched
-        batch = images[rows]
-        touched += batch.nbytes
-        if touched > _MAX_TOUCHED:
-            # Pages that were touched count as memory of this process, some five times as many as were
-            # read; they stay in the system's cache.
-            mapping.madvise(mmap.MADV_DONTNEED)
-            touched = 0
-        return batch
-
-    return read
 
 
 def _check(images: np.ndarray, batch_size: int) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from cached_loads import assert_same_through_cache
 from lcma_tf import data
 from lcma_tf.data.cache import entry, file_sink, open_store
+from lcma_tf.data.cache.rows import row_reader
 from lcma_tf.data.sources import folder_reader
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.saving import SaveError
@@ -201,6 +202,28 @@ def test_of_a_large_entry_a_share_is_checked_at_each_opening(tmp_path, monkeypat
         if (found == images).all():
             break
     assert opened == 4  # The first two blocks were checked as it was made.
+
+
+def test_rows_are_read_from_the_file_and_others_are_not(pictures, tmp_path):
+    images = load(pictures, tmp_path).train[2:]
+    rows = np.array([5, 0, 7, 7])
+    for asked in (rows, np.arange(3, 9), rows[:1], rows[:0]):
+        found = row_reader(images)(asked)
+        np.testing.assert_array_equal(found, images[asked])
+        assert not isinstance(found, np.memmap)
+    batches = [
+        list(data.training_batches(array, 3, seed=1, flip=True).take(20).as_numpy_iterator())
+        for array in (images, np.array(images))
+    ]
+    np.testing.assert_array_equal(*batches)
+    kept = row_reader(images)
+    shutil.rmtree(the_entry(tmp_path))  # By whoever makes it anew: what is open stays.
+    np.testing.assert_array_equal(kept(rows), images[rows])
+    np.testing.assert_array_equal(row_reader(images)(rows), images[rows])
+    np.save(tmp_path / "own.npy", images)
+    written = np.load(tmp_path / "own.npy", mmap_mode="c")
+    written[:] = 7  # In memory alone.
+    assert (row_reader(written)(rows) == 7).all()
 
 
 def test_what_changed_is_decoded_and_takes_the_place(pictures, tmp_path):

@@ -53,17 +53,6 @@ def test_flips_mirror_about_half_of_the_images():
     assert len(np.unique(mirrored, axis=0)) > 2  # Other flips in other steps.
 
 
-def test_images_that_are_mapped_give_the_same_and_are_let_go(tmp_path, monkeypatch):
-    np.save(tmp_path / "images.npy", IMAGES)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    monkeypatch.setattr("lcma_tf.data.pipeline._MAX_TOUCHED", 100)  # Bytes; after every batch.
-    np.testing.assert_array_equal(batches(7, mapped[2:]), batches(7, IMAGES[2:]))
-    # What somebody has written to in memory alone must stay.
-    written = np.load(tmp_path / "images.npy", mmap_mode="c")
-    written[:] = 7
-    assert (batches(7, written) == 7).all()
-
-
 def test_real_valued_images_pass_unchanged():
     # The same images in the same order, flips included, bit for bit.
     whole = batches(7, flip=True).astype(np.float32) + np.float32(0.3)

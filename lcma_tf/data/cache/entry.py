@@ -19,9 +19,9 @@ from lcma_tf.data.cache.file_sink import HEADER
 from lcma_tf.data.fingerprint import digest_of_block, fingerprint_of_images, rows_of_block
 from lcma_tf.files.saving import write_json
 
-__all__ = ["DamagedEntryError", "Entry", "write_statement"]
+__all__ = ["STATEMENT", "DamagedEntryError", "Entry", "write_statement"]
 
-_STATEMENT = "entry.json"
+STATEMENT = "entry.json"
 _CHECKED = "checked.json"  # The block that the next opening begins to check at.
 _SHARE = 1 << 30  # Bytes that are checked when an entry is opened.
 
@@ -45,7 +45,7 @@ class Entry:
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self.origin = folder, folder.name.rpartition("-")[0]
-        statement = _read_statement(folder / _STATEMENT)
+        statement = _read_statement(folder / STATEMENT)
         self._stated: dict[str, Any] = statement["arrays"]
         self.notes = statement["notes"]
         self.arrays = {name: self._mapped(name) for name in self._stated}
@@ -134,7 +134,7 @@ class Entry:
 
 def write_statement(folder: pathlib.Path, statement: dict[str, Any]) -> None:
     """Writes `entry.json`, which makes arrays an entry."""
-    write_json(folder / _STATEMENT, {**statement, "digest": _digest(statement)})
+    write_json(folder / STATEMENT, {**statement, "digest": _digest(statement)})
 
 
 def _read_statement(path: pathlib.Path) -> dict[str, Any]:
