@@ -1,7 +1,7 @@
 """A finished entry of the cache: its arrays, mapped, and what it states of them in `entry.json`.
 
 It is held to what it states: sizes each time; the checksums of all blocks where it is small, and of the
-next gibibyte of them where it is large, so that a start never waits for a pass over all of it.
+next 256 MiB of them where it is large, so that a start never waits for a pass over all of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["STATEMENT", "DamagedEntryError", "Entry", "write_statement"]
 
 STATEMENT = "entry.json"
 _CHECKED = "checked.json"  # The block that the next opening begins to check at.
-_SHARE = 1 << 30  # Bytes that are checked when an entry is opened.
+_SHARE = 1 << 28  # Bytes that are checked when an entry is opened.
 
 
 class DamagedEntryError(Exception):
