@@ -26,7 +26,7 @@ def main() -> None:
     cli.require(num_workers == 1, "TF_CONFIG", "of one worker: a study is of one host", num_workers)
     options = RuntimeConfig(**flag_config.runtime_options())
     runtime = Runtime.open(options, config.batch_size)
-    images = data.load(**config.data_options())
+    images = data.load(**config.data_options(), data_cache=flag_config.FLAGS.data_cache)
     path = flag_config.FLAGS.cells
     folder = StudyFolder(flag_config.FLAGS.workdir, None if path is None else Cells(path))
     Study(

@@ -21,7 +21,7 @@ def main() -> None:
 
     options = RuntimeConfig(**flag_config.runtime_options())
     runtime = Runtime.open(options, config.batch_size)
-    images = data.load(**config.data_options())
+    images = data.load(**config.data_options(), data_cache=flag_config.FLAGS.data_cache)
     flow = flag_config.flow_config(**images.flow_options())
     Run(flow, config, images, Workdir(flag_config.FLAGS.workdir), runtime)()
 

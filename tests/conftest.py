@@ -2,8 +2,11 @@
 
 import ctypes
 import gc
+import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -56,6 +59,9 @@ LONGEST = (
 )
 
 
+CACHE = pytest.StashKey[str]()
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--long_faults",
@@ -68,8 +74,16 @@ def pytest_configure(config):
     # Importing and tracing make so many objects that live that the usual thresholds look at all of them
     # again and again.
     gc.set_threshold(10_000, 10, 10)
+    # Commands keep decoded images in the user's cache; matplotlib's, with its fonts, stays where it is.
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(home, "matplotlib"))
+    os.environ["XDG_CACHE_HOME"] = config.stash[CACHE] = tempfile.mkdtemp(prefix="lcma_tf_cache_")
     # By itself xdist begins with the files of most tests, and the longest have few.
     config.option.loadscopereorder = False
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.stash[CACHE], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

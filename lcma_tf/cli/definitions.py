@@ -10,7 +10,7 @@ from absl import flags
 from lcma_tf.cli.parsers import PathParser
 from lcma_tf.config import MAX_SEED
 
-__all__ = ["define_path", "define_seed", "show_in_help"]
+__all__ = ["define_data_cache", "define_path", "define_seed", "show_in_help"]
 
 _OURS = "lcma_tf.cli."
 
@@ -18,6 +18,16 @@ _OURS = "lcma_tf.cli."
 def define_seed(text: str, default: int | None = 0) -> None:
     """A flag `seed`."""
     flags.DEFINE_integer("seed", default, text, lower_bound=0, upper_bound=MAX_SEED)
+
+
+def define_data_cache() -> None:
+    """The flag `data_cache`."""
+    define_path(
+        "data_cache",
+        None,
+        "folder in which decoded images are kept and mapped from; default: lcma_tf below "
+        "$XDG_CACHE_HOME or ~/.cache; empty: they are decoded anew, into memory",
+    )
 
 
 def define_path(name: str, default: str | None, text: str, **options: Any) -> None:

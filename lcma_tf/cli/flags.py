@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.choices import RULES
-from lcma_tf.cli.definitions import define_path, show_in_help
+from lcma_tf.cli.definitions import define_data_cache, define_path, show_in_help
 from lcma_tf.cli.named_configs import config_names, config_path
 from lcma_tf.cli.parsers import IntsParser
 from lcma_tf.config import FlowConfig, Option, TrainConfig, options, require
@@ -41,6 +41,7 @@ def define_train_flags() -> None:
         for name, option in options(config).items():
             if name not in FLAGS:
                 _define(fields[name], option)
+    define_data_cache()
     flags.DEFINE_integer("num_devices", None, "devices a batch is split over; default: all GPUs")
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from absl import app, logging
 
 from lcma_tf.backend import require_tensorflow
+from lcma_tf.cli.convolutions import choose_convolutions
 from lcma_tf.cli.light_keras import light_keras
 from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
@@ -67,6 +68,7 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         logging.set_verbosity(logging.WARNING)  # TFDS tells of every file that it reads.
         try:
             require_tensorflow()
+            choose_convolutions()
             with quiet_start(), light_keras(), _sigterm_raises():
                 main()
         except KeyboardInterrupt as error:

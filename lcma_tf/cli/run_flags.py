@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.choices import INPUTS, RESIZES, SCORES, TABLES
-from lcma_tf.cli.definitions import define_path, define_seed, show_in_help
+from lcma_tf.cli.definitions import define_data_cache, define_path, define_seed, show_in_help
 from lcma_tf.config import TrainConfig, options, require
 
 __all__ = [
@@ -215,6 +215,7 @@ def reading_options() -> dict[str, Any]:
         "data_dir": FLAGS.data_dir,
         "image_size": FLAGS.image_size,
         "skip_bad_images": FLAGS.skip_bad_images,
+        "data_cache": FLAGS.data_cache,
     }
 
 
@@ -230,3 +231,4 @@ def _define_reading() -> None:
     )
     text = options(TrainConfig)["skip_bad_images"].text
     flags.DEFINE_bool("skip_bad_images", None, f"{text}; default: as the run")
+    define_data_cache()

@@ -1,4 +1,4 @@
-"""One image data set in memory: three splits of one image shape and one dtype.
+"""One image data set, in memory or mapped: three splits of one image shape and one dtype.
 
 Everything above the loaders sees only this class, so whatever holds for it (pixels of 0 to 255, one
 shape, no empty split) needs no second check in training or evaluation.

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lcma_tf.choices import RESAMPLERS, SCORED_SOURCES, SOURCES
+from lcma_tf.data.cache import MEMORY, Store, open_store
+from lcma_tf.data.changed import Images
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.padding import padded
@@ -30,8 +32,9 @@ def load(
     pad_to: int | None = None,
     skip_bad_images: bool = False,
     validation_share: float | None = None,
+    data_cache: str | None = "",
 ) -> ImageData:
-    """Loads a data set into memory.
+    """Loads a data set.
 
     Args:
         name: `photo_patches` (embedded; `/32x32` or `/64x64`), `npz:PATH` (arrays `train`,
@@ -52,6 +55,10 @@ def load(
             split, the share of its images, in (0, 0.5], that becomes validation, and as many test
             (`lcma_tf.data.splits.shares`): by hash of the name in a folder, the last ones elsewhere.
             None = what the source does by itself.
+        data_cache: folder in which the decoded images of an `image_folder`, a TFDS set, CelebA, the
+            ImageNets and a large `npz` are kept, so that the set is decoded once, and mapped from there
+            instead of held in main memory (`lcma_tf.data.cache`); None = `lcma_tf` below
+            `XDG_CACHE_HOME`, or below `~/.cache`. "" = none.
 
     A TFDS set that is not prepared is downloaded, except for the two ImageNets; with no network that
     fails after about 200 seconds of TFDS' retries.
@@ -61,6 +68,7 @@ def load(
 
     Raises:
         DataError: the set cannot be had; the message names it, the rule and what was found.
+        SaveError: the cache cannot be written.
     """
     _check_sizes(image_size, pad_to)
     if data_dir is not None and not os.path.isdir(os.path.expanduser(data_dir)):
@@ -71,8 +79,9 @@ def load(
         )
     source, argument = _find(name)
     asked = _Asked(resampler, skip_bad_images, validation_share)
-    data = source(argument, data_dir, image_size, **asked.of(source, name))
-    return data if pad_to is None else padded(data, pad_to)
+    store = open_store(data_cache) if _takes(source, "store") else MEMORY
+    data = source(argument, data_dir, image_size, **asked.of(source, name), **_kept(source, store))
+    return _finished(data, pad_to, store)
 
 
 def load_for_scoring(
@@ -82,6 +91,7 @@ def load_for_scoring(
     *,
     split: str | None = None,
     pad_to: int | None = None,
+    data_cache: str | None = "",
     **options: Any,
 ) -> OneSplit:
     """Loads what is to be scored: one split of a data set, or an `image_folder` without splits, whole.
@@ -96,6 +106,7 @@ def load_for_scoring(
             sub-folders for its splits is used only where a split is asked for here. None = `test`, or
             all files of such a folder.
         pad_to: as for `load`.
+        data_cache: as for `load`.
         **options: `resampler`, `skip_bad_images`, `validation_share`, as for `load`.
 
     Raises:
@@ -103,13 +114,15 @@ def load_for_scoring(
     """
     prefix = next((own for own in SCORED_SOURCES if name.startswith(own)), None)
     if prefix is None:
-        data = load(name, data_dir, image_size, pad_to=pad_to, **options)
+        data = load(name, data_dir, image_size, pad_to=pad_to, data_cache=data_cache, **options)
         return OneSplit.of(data, split or "test")
     _check_sizes(image_size, pad_to)
     source = SCORED_SOURCES[prefix]
     taken = _Asked(**options).of(source, name)
+    store = open_store(data_cache) if _takes(source, "store") else MEMORY
+    taken |= _kept(source, store)
     images = source(name.removeprefix(prefix), data_dir, image_size, split=split, **taken)
-    return images if pad_to is None else padded(images, pad_to)
+    return _finished(images, pad_to, store)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +168,21 @@ def _check_sizes(image_size: int | None, pad_to: int | None) -> None:
     for option, value in (("image_size", image_size), ("pad_to", pad_to)):
         if value is not None and value < 1:
             raise DataError(f"`{option}` must be None or at least 1; got {value}")
+
+
+def _kept(source: Callable[..., Any], store: Store) -> dict[str, Any]:
+    return {"store": store} if _takes(source, "store") else {}
+
+
+def _finished(data: Images, pad_to: int | None, store: Store) -> Images:
+    """With a frame, and with the fingerprint that the store has without reading all pixels."""
+    if pad_to is not None:
+        data = padded(data, pad_to, store)
+    known = {name: store.known(getattr(data, name)) for name in data.ARRAYS}
+    if None not in known.values():
+        # The place of their `functools.cached_property`.
+        vars(data)["fingerprint"] = known if isinstance(data, ImageData) else known["images"]
+    return data
 
 
 def _takes(source: Callable[..., Any], option: str) -> bool:

@@ -6,20 +6,22 @@ five times. `ImageData` says how bits/dim are then to be counted.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from lcma_tf.data.image_data import DataError, ImageData
-from lcma_tf.data.one_split import OneSplit
+from lcma_tf.data.cache import MEMORY, Store
+from lcma_tf.data.changed import Images, changed
+from lcma_tf.data.image_data import DataError
 
-Images = TypeVar("Images", ImageData, OneSplit)
 
-
-def padded(data: Images, pad_to: int) -> Images:
+def padded(data: Images, pad_to: int, store: Store = MEMORY) -> Images:
     """The same images in the middle of `pad_to` x `pad_to` pixels of 0.
 
-    An odd rest goes to the bottom and to the right. Needs memory for both copies.
+    An odd rest goes to the bottom and to the right.
+
+    Args:
+        store: where the padded images are kept; in memory there is room for both copies needed.
 
     Raises:
         DataError: `pad_to` is less than the height or the width of the images.
@@ -32,13 +34,17 @@ def padded(data: Images, pad_to: int) -> Images:
         )
     if (height, width) == (pad_to, pad_to):
         return data
+
+    def frame(images: np.ndarray) -> np.ndarray:
+        return in_a_frame(images, (pad_to, pad_to))
+
     note = (
         f"Zero-padded from {height}x{width} to {pad_to}x{pad_to} pixels. bits/dim: nats of the whole "
         f"padded image over the {height}x{width}x{data.image_shape[2]} original dimensions."
     )
     return dataclasses.replace(
         data,
-        **{name: in_a_frame(getattr(data, name), (pad_to, pad_to)) for name in data.ARRAYS},
+        **changed(data, {"pad_to": pad_to}, frame, store),
         description=f"{data.description} {note}".strip(),
         original_shape=data.original_shape,
     )

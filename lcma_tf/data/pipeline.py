@@ -3,13 +3,15 @@
 Only indices are shuffled and skipped; an image is touched in the step that uses it. Epoch `e` takes
 steps `e * (n // batch_size)` and on, in a permutation that depends on the seed and `e` alone.
 
-Pixels stay in the one NumPy array that the loader filled, from which NumPy gathers each batch. As a
-tensor TensorFlow would hold them two or three times over: 47 GB for ImageNet at 64x64 instead of 16.
+Pixels stay in the one NumPy array that the loader filled or mapped, from which NumPy gathers each
+batch. As a tensor TensorFlow would hold them two or three times over: 47 GB for ImageNet at 64x64
+instead of 16.
 """
 
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.data.cache.rows import row_reader
 from lcma_tf.data.image_data import DataError
 
 
@@ -19,7 +21,7 @@ def training_batches(
     """Endless shuffled batches; the last partial batch of an epoch is dropped.
 
     Args:
-        images: uint8 or float32 `[n, H, W, C]`, held in main memory and not copied.
+        images: uint8 or float32 `[n, H, W, C]`, in main memory or mapped, and not copied.
         batch_size: images a batch, over all replicas; at most `n`.
         seed: chooses the permutations and flips.
         start_step: the first batch's step. `training_batches(..., start_step=s)` gives what
@@ -91,7 +93,7 @@ def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
 def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     """The images `[len(indices), H, W, C]` at `indices`, in a graph of tf.data."""
     batch = tf.numpy_function(
-        lambda rows: images[rows], [indices], tf.as_dtype(images.dtype), stateful=False
+        row_reader(images), [indices], tf.as_dtype(images.dtype), stateful=False
     )
     return tf.ensure_shape(batch, [None, *images.shape[1:]])
 

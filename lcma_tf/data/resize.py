@@ -9,7 +9,9 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from lcma_tf.data.image_data import SPLITS, ImageData
+from lcma_tf.data.cache import MEMORY, Store
+from lcma_tf.data.changed import changed
+from lcma_tf.data.image_data import ImageData
 from lcma_tf.data.resample import antialias
 
 
@@ -41,17 +43,20 @@ def center_square_antialiased(image: np.ndarray, size: int) -> np.ndarray:
     return antialias(image[top : top + side, left : left + side], size)
 
 
-def resized(data: ImageData, image_size: int | None) -> ImageData:
-    """A whole set of uint8 images brought to `image_size`; as it is for None or its own size."""
+def resized(data: ImageData, image_size: int | None, store: Store = MEMORY) -> ImageData:
+    """A whole set of uint8 images brought to `image_size`; as it is for None or its own size.
+
+    Args:
+        store: where the resized images are kept.
+    """
     if image_size is None or data.image_shape[:2] == (image_size, image_size):
         return data
-    height, width, channels = data.image_shape
-    splits = {}
-    for split in SPLITS:
-        images = getattr(data, split)
-        splits[split] = np.empty((len(images), image_size, image_size, channels), np.uint8)
-        for index, image in enumerate(images):
-            splits[split][index] = center_square_pixels(image, image_size)
+    height, width, _ = data.image_shape
+
+    def change(images: np.ndarray) -> np.ndarray:
+        return np.stack([center_square_pixels(image, image_size) for image in images])
+
+    splits = changed(data, {"image_size": image_size}, change, store)
     note = f"Resized from {height}x{width}, so not comparable with published figures."
     return dataclasses.replace(
         data, **splits, description=f"{data.description} {note}", original_shape=None

@@ -78,7 +78,18 @@ def measure(
         "reconstructed_images": len(originals),
         **probe(flow, data.validation).by_column(),
         "scoring_images_per_second": len(scores) / seconds,
+        "onednn": _has_onednn(),
     }
+
+
+def _has_onednn() -> bool | None:
+    """Whether convolutions on the CPU are oneDNN's, here and now; None: TensorFlow does not say."""
+    try:
+        from tensorflow.python.util import _pywrap_util_port  # Nothing public tells it.
+
+        return bool(_pywrap_util_port.IsMklEnabled())
+    except (ImportError, AttributeError):
+        return None
 
 
 @functools.lru_cache(maxsize=1)  # A study scores one data set, the same object, many times.

@@ -30,6 +30,7 @@ def load_images(
     data_dir: str | None = None,
     image_size: int | None = None,
     skip_bad_images: bool | None = None,
+    data_cache: str | None = "",
 ) -> OneSplit:
     """One split of the data set of a run, or of `dataset` in its place, for a flow of `flow`.
 
@@ -44,6 +45,7 @@ def load_images(
         data_dir: where it is; None = as the run has it.
         image_size: to which pictures are brought; None = as the run has it.
         skip_bad_images: None = as the run, for data of the run's kind.
+        data_cache: as for `lcma_tf.data.load`.
 
     Raises:
         ConfigError: images that the flow does not take.
@@ -67,7 +69,8 @@ def load_images(
         if same_kind or name not in _OF_A_KIND
     }
     try:
-        images = load_for_scoring(**options, split=split or ("test" if is_own else None))
+        split = split or ("test" if is_own else None)
+        images = load_for_scoring(**options, split=split, data_cache=data_cache)
     except DataError as error:
         if dataset:
             raise

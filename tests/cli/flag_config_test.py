@@ -48,7 +48,7 @@ def test_every_field_is_a_flag_of_the_same_default(values):
 
 def test_every_flag_is_a_field_or_a_matter_of_the_machine(values):
     of_the_machine = {field.name for field in dataclasses.fields(RuntimeConfig)}
-    assert set(values) == set(FIELDS) | of_the_machine | {"workdir", "config"}
+    assert set(values) == set(FIELDS) | of_the_machine | {"workdir", "config", "data_cache"}
 
 
 def test_without_flags_the_configs_are_their_defaults(values):

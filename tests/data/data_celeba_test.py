@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import original_archives as originals
+from cached_loads import assert_same_through_cache
 from lcma_tf import data
 from lcma_tf.data.sources import celeb_a as celeba_source
 
@@ -68,6 +69,7 @@ def test_antialias_is_the_default_and_8_bit(tmp_path, packed):
     assert images.jpeg_method == "INTEGER_ACCURATE"
     assert "official partition" in images.description
     assert "'antialias' (8-bit pixels)" in images.description
+    assert_same_through_cache(tmp_path / "cache", images, "celeb_a", data_dir=str(tmp_path))
 
 
 def test_program_is_the_resize_of_tensorflow_1(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import original_archives as originals
+from cached_loads import assert_same_through_cache
 from lcma_tf import data
 from lcma_tf.data.sources import imagenet_versions
 
@@ -68,6 +69,7 @@ def test_the_older_set_from_png_files(tmp_path, packed):
     assert_split(images, 22, 3)
     assert "of the flow papers" in images.description
     assert "22 train and 3 validation images (counted)" in images.description
+    assert_same_through_cache(tmp_path / "cache", images, OLD, data_dir=str(tmp_path))
     assert "imagenet_resized" not in images.description
 
 
@@ -88,6 +90,7 @@ def test_the_newer_set_from_npz_batches(tmp_path, layout):
     assert_split(images, 24, 4)
     assert "lower than those of downsampled_imagenet" in images.description
     assert "24 train and 4 validation images (counted)" in images.description
+    assert_same_through_cache(tmp_path / "cache", images, NEW, data_dir=str(tmp_path))
 
 
 def test_64x64_comes_in_two_zips(tmp_path):

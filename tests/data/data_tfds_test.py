@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import original_archives as originals
+from cached_loads import assert_same_through_cache
 from lcma_tf import data
 
 
@@ -37,6 +38,7 @@ def numbers(images):
 def test_splits(tmp_path, counts, lengths, notes):
     make_set(tmp_path, "toy_images", counts)
     images = data.load("toy_images", data_dir=str(tmp_path))
+    assert_same_through_cache(tmp_path / "cache", images, "toy_images", data_dir=str(tmp_path))
     assert (len(images.train), len(images.validation), len(images.test)) == lengths
     assert images.image_shape == (6, 4, 3)
     assert images.description.startswith("TensorFlow Datasets toy_images/1.0.0.")

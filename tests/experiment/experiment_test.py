@@ -52,6 +52,7 @@ def test_metrics(workdir, images):
     assert metrics["test_images"] == len(images.test)
     everything = len(images.test) + len(images.validation) + len(images.train)
     assert metrics["exact_reconstructions"] == metrics["reconstructed_images"] == everything
+    assert metrics["onednn"] in (True, False)
     assert 0 < metrics["test_bits_per_dim"] < 9
 
 

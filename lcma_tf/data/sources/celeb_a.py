@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from lcma_tf.choices import RESAMPLERS
+from lcma_tf.data.cache import MEMORY, Filling, Store
+from lcma_tf.data.cache.identity import identity_of_folder
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
 from lcma_tf.data.resample import DEFAULT_RESAMPLER
 from lcma_tf.data.sources import local_files
@@ -44,6 +46,7 @@ def load_celeb_a(
     data_dir: str | None = None,
     image_size: int | None = None,
     resampler: str = DEFAULT_RESAMPLER,
+    store: Store = MEMORY,
 ) -> ImageData:
     """Reads CelebA from its archive below `data_dir`, else from TFDS.
 
@@ -53,6 +56,7 @@ def load_celeb_a(
             or TFDS' data folder.
         image_size: height and width in pixels; None is 64.
         resampler: a name of `lcma_tf.choices.RESAMPLERS`.
+        store: where decoded images are kept.
 
     Raises:
         DataError: one of the two files is missing, torn or not the official one, or neither is
@@ -69,13 +73,14 @@ def load_celeb_a(
     is_8_bit = face(np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)).dtype == np.uint8
     recipe = f"rows 40-187 and columns 15-162 to {size}x{size} by the resampler '{resampler}'"
     recipe += f" ({'8-bit' if is_8_bit else 'real-valued'} pixels)."
+    asked = {"size": size, "resampler": resampler}
     advice = local_files.advice(f"{_ARCHIVE[0]} and {_PARTITION[0]}", _PAGE, data_dir)
     pictures = local_files.find(data_dir, *_FOLDER, *_ARCHIVE)
     partition = local_files.find(data_dir, *_PARTITION)
     if pictures is None and partition is None:
         builder = find_builder(name, data_dir)
         prepare(builder, name, data_dir, advice)
-        arrays = read_splits(builder, name, transform=face)
+        arrays = read_splits(builder, name, transform=face, store=store, asked=asked)
         _check_counts(name, builder.data_dir, arrays)
         source = f"CelebA from TensorFlow Datasets {builder.info.full_name}, official partition, "
         source += recipe
@@ -87,7 +92,15 @@ def load_celeb_a(
             f"{missing}; {advice}"
         )
     files = _read_partition(name, partition)
-    arrays = _read_faces(name, pictures, files, face)
+    places = [str(path.absolute()) for path in (pictures, partition)]
+    kept = [identity_of_folder(place) for place in places]
+    source = {"pictures": kept[0], "partition": kept[1]}
+    arrays = store.arrays(
+        name,
+        {**asked, "files": places},
+        source,
+        lambda filling: _read_faces(name, pictures, files, face, filling),
+    ).arrays
     source = f"CelebA from {pictures.name}, official partition, {recipe}"
     return with_all_splits(name, arrays, source)
 
@@ -119,19 +132,21 @@ def _in_words(counts: dict[str, int]) -> str:
 
 
 def _read_faces(
-    name: str, path: Path, files: dict[str, list[str]], face: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, np.ndarray]:
+    name: str,
+    path: Path,
+    files: dict[str, list[str]],
+    face: Callable[[np.ndarray], np.ndarray],
+    filling: Filling,
+) -> None:
     """Every picture once, into one array a split."""
-    arrays = {}
     with _opened(name, path) as read:
         for split, names in files.items():
-            for index, file in enumerate(names):
-                with local_files.reading(name, f"{path}/{file}"):
-                    image = face(local_files.decode_picture(read(file), "JPEG", _WIDTH, _HEIGHT))
-                if index == 0:
-                    arrays[split] = np.empty((len(names), *image.shape), image.dtype)
-                arrays[split][index] = image
-    return arrays
+            with filling.array(split, len(names)) as sink:
+                for file in names[sink.filled :]:
+                    with local_files.reading(name, f"{path}/{file}"):
+                        picture = local_files.decode_picture(read(file), "JPEG", _WIDTH, _HEIGHT)
+                        image = face(picture)
+                    sink.append(image[None])
 
 
 @contextlib.contextmanager

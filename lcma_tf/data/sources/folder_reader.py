@@ -1,14 +1,18 @@
-"""Image files to one array, each opened once; and what was done to them, counted and said once."""
+"""Image files to arrays, each opened once; and what was done to them, counted and said once."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from lcma_tf.data.cache import Filling, Store
+from lcma_tf.data.cache.identity import identity_of_files
 from lcma_tf.data.image_data import DataError
 from lcma_tf.data.resize import center_square
 from lcma_tf.files.paths import printable
@@ -32,45 +36,103 @@ class FolderReader:
     def __init__(self, name: str, root: Path, image_size: int | None, skips: bool):
         self._name, self._root = name, root
         self._image_size, self._skips = image_size, skips
-        self._bad: list[str] = []
-        self._done: Counter[str] = Counter()
+        self._forget()
 
-    def read(self, files: Sequence[Path]) -> tuple[np.ndarray, list[Path]]:
-        """uint8 `[N, H, W, C]` of every good file, and which these are; C is 1 if all of them are grey.
+    def read(
+        self, splits: Mapping[str, Sequence[Path]], store: Store
+    ) -> tuple[dict[str, np.ndarray], dict[str, list[Path]]]:
+        """By split uint8 `[N, H, W, C]` of every good file, and which these are.
 
-        In memory are the array and one picture; of grey files with coloured ones behind them, the array
-        of the grey ones once more.
+        C is 1 if all files are grey, in all splits. Grey ones before the first coloured one are read
+        twice.
+
+        Args:
+            store: where the images are kept.
 
         Raises:
             DataError: a file that cannot be decoded, or is of another size than the first.
+            SaveError: the store cannot be written to.
         """
-        images: np.ndarray = np.empty((len(files), 0, 0, 1), np.uint8)
-        good: list[Path] = []
-        for file in files:
-            picture = self._picture(file)
-            if picture is None:
-                continue
-            pixels = np.atleast_3d(np.asarray(picture))
-            _, height, width, _ = images.shape
-            if not good:
-                images = np.empty((len(files), *pixels.shape), np.uint8)
-            elif pixels.shape[:2] != (height, width):
-                raise DataError(
-                    f"{self._name}: files must be of one size unless `image_size` is given; got "
-                    f"{printable(good[0])} with {width}x{height} pixels and "
-                    f"{printable(file)} with {picture.width}x{picture.height}"
-                )
-            if (
-                pixels.shape[-1] > images.shape[-1]
-            ):  # The first coloured one: those before are RGB too.
-                grey = images
-                images = np.empty((*grey.shape[:3], 3), np.uint8)
-                images[: len(good)] = grey[: len(good)]
-            images[len(good)] = pixels
-            good.append(file)
-        if images.shape[-1] == 1:
-            del self._done["grey"]  # They stay what they are.
-        return images[: len(good)], good
+        start = len(str(self._root / "_")) - 1
+        asked = {
+            "folder": os.path.abspath(self._root),
+            "image_size": self._image_size,
+            "skip_bad_images": self._skips,
+            "splits": list(splits),
+        }
+        source = {
+            split: identity_of_files(self._root, (str(file)[start:] for file in files))
+            for split, files in splits.items()
+        }
+        arrays, state = store.arrays(
+            self._name, asked, source, lambda filling: self._fill(splits, filling)
+        )
+        self._restore(state)
+        good = {
+            split: [file for index, file in enumerate(files) if index not in self._left_out[split]]
+            for split, files in splits.items()
+        }
+        return {split: arrays[split] for split in splits}, good
+
+    def _fill(self, splits: Mapping[str, Sequence[Path]], filling: Filling) -> dict[str, Any]:
+        """Decodes everything, from where `filling` is; returns the state at the end."""
+        while True:
+            self._forget() if filling.state is None else self._restore(filling.state)
+            if all(self._filled(split, files, filling) for split, files in splits.items()):
+                if not self._is_rgb:
+                    del self._done["grey"]  # They stay what they are.
+                return self._state()
+            filling.forget()
+            self._forget(is_rgb=True)
+            filling.state = self._state()
+
+    def _filled(self, split: str, files: Sequence[Path], filling: Filling) -> bool:
+        """Whether one split is read; False where a coloured file is behind grey ones."""
+        left_out = self._left_out.setdefault(split, set())
+        with filling.array(split, len(files), self._state) as sink:
+            for index in range(sink.filled + len(left_out), len(files) if not sink.is_whole else 0):
+                picture, done = self._picture(files[index])
+                if picture is None:
+                    left_out.add(index)
+                    continue
+                if self._first is None:
+                    self._first = [str(files[index]), *picture.size]
+                    self._is_rgb = self._is_rgb or picture.mode != "L"
+                elif list(picture.size) != self._first[1:]:
+                    first, width, height = self._first
+                    raise DataError(
+                        f"{self._name}: files must be of one size unless `image_size` is given; got "
+                        f"{printable(first)} with {width}x{height} pixels and "
+                        f"{printable(files[index])} with {picture.width}x{picture.height}"
+                    )
+                if picture.mode != "L" and not self._is_rgb:
+                    return False
+                picture = picture.convert("RGB") if self._is_rgb else picture
+                self._done.update(done)
+                sink.append(np.atleast_3d(np.asarray(picture))[None])
+        return True
+
+    def _forget(self, is_rgb: bool = False) -> None:
+        self._is_rgb = is_rgb
+        self._first: list[Any] | None = None  # Name, width and height of the first picture.
+        self._left_out: dict[str, set[int]] = {}
+        self._bad: list[str] = []
+        self._done: Counter[str] = Counter()
+
+    def _state(self) -> dict[str, Any]:
+        """What has been found so far, such as JSON can hold."""
+        return {
+            "is_rgb": self._is_rgb,
+            "first": self._first,
+            "left_out": {split: sorted(found) for split, found in self._left_out.items()},
+            "bad": list(self._bad),
+            "done": dict(self._done),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._is_rgb, self._first = state["is_rgb"], state["first"]
+        self._left_out = {split: set(found) for split, found in state["left_out"].items()}
+        self._bad, self._done = list(state["bad"]), Counter(state["done"])
 
     def left_out(self) -> str:
         """A sentence on the files that were left out; empty if none was."""
@@ -95,12 +157,13 @@ class FolderReader:
         ]
         return " ".join(found)
 
-    def _picture(self, file: Path) -> Image.Image | None:
-        """A good file's picture, in its size; None = it is left out."""
+    def _picture(self, file: Path) -> tuple[Image.Image | None, Counter[str]]:
+        """A good file's picture, in its size, and what was done to it; None = it is left out."""
+        done: Counter[str] = Counter()
         try:
             data = read_image_file(file)
             picture = decode_image(data)
-            self._done["transparent"] += has_transparency(data)
+            done["transparent"] += has_transparency(data)
         except ImageFileError as error:
             if not self._skips:
                 raise DataError(
@@ -109,12 +172,12 @@ class FolderReader:
                 ) from error
             relative = printable(file.relative_to(self._root).as_posix())
             self._bad.append(f"{relative} ({error})")
-            return None
-        self._done["grey"] += picture.mode == "L"
+            return None, done
+        done["grey"] += picture.mode == "L"
         if self._image_size is None:
-            return picture
-        self._done["enlarged"] += min(picture.size) < self._image_size
-        return center_square(picture, self._image_size)
+            return picture, done
+        done["enlarged"] += min(picture.size) < self._image_size
+        return center_square(picture, self._image_size), done
 
 
 def skipped_by_suffix(skipped: Counter[str]) -> str:

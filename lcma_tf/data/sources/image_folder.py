@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+from lcma_tf.data.cache import MEMORY, Store
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
 from lcma_tf.data.one_split import WHOLE, OneSplit
 from lcma_tf.data.sources.folder_reader import FolderReader, skipped_by_suffix
@@ -30,6 +31,7 @@ def load_image_folder(
     image_size: int | None = None,
     skip_bad_images: bool = False,
     validation_share: float | None = None,
+    store: Store = MEMORY,
 ) -> ImageData:
     """Reads every .png, .jpg and .jpeg file below a folder, in order of its relative name.
 
@@ -49,6 +51,7 @@ def load_image_folder(
             names the first.
         validation_share: of a folder without sub-folders the share of validation, in (0, 0.5], and of
             test (`lcma_tf.data.splits.shares`), by the same hash; None = 10 % each.
+        store: where decoded images are kept.
 
     Greyscale files stay one channel if all files are grey; otherwise everything becomes RGB.
     Transparency is dropped, and a camera's orientation mark is obeyed.
@@ -81,14 +84,15 @@ def load_image_folder(
         rule = _rule(validation_share)
     _check_splits(name, files, skipped_by_suffix(skipped), bool(present))
     reader = FolderReader(name, root, image_size, skip_bad_images)
-    images, good = reader.read([file for split in SPLITS for file in files[split]])
-    read = set(good)
-    files = {split: [file for file in files[split] if file in read] for split in SPLITS}
-    _check_splits(name, files, reader.left_out(), bool(present))
-    first, second = len(files["train"]), len(files["train"]) + len(files["validation"])
-    train, validation, test = images[:first], images[first:second], images[second:]
-    description = _described(rule, reader, skipped)
-    return ImageData(name, train, validation, test, description=description)
+    images, good = reader.read({split: files[split] for split in SPLITS}, store)
+    _check_splits(name, good, reader.left_out(), bool(present))
+    return ImageData(
+        name,
+        images["train"],
+        images["validation"],
+        images["test"],
+        description=_described(rule, reader, skipped),
+    )
 
 
 def load_folder_to_score(
@@ -97,6 +101,7 @@ def load_folder_to_score(
     image_size: int | None = None,
     skip_bad_images: bool = False,
     validation_share: float | None = None,
+    store: Store = MEMORY,
     *,
     split: str | None = None,
 ) -> OneSplit:
@@ -108,6 +113,7 @@ def load_folder_to_score(
         image_size: as for `load_image_folder`.
         skip_bad_images: likewise.
         validation_share: likewise; where there are sub-folders it has no say.
+        store: likewise.
         split: that of the sub-folder of this name, which alone must be there; of a folder without such
             sub-folders, that by hash. None = `test` where there are sub-folders, else all files.
 
@@ -135,8 +141,9 @@ def load_folder_to_score(
             _check_splits(name, by_split, skipped_by_suffix(skipped), False, needed=split)
             files = by_split[split]
     reader = FolderReader(name, root, image_size, skip_bad_images)
-    images, good = reader.read(files)
-    if not good:
+    whole = split or WHOLE
+    images, good = reader.read({whole: files}, store)
+    if not good[whole]:
         notes = [note for note in (reader.left_out(), skipped_by_suffix(skipped)) if note]
         raise DataError(
             f"{name}: must have a {'/'.join(SUFFIXES)} file to score; found none"
@@ -144,10 +151,10 @@ def load_folder_to_score(
         )
     return OneSplit(
         name,
-        split or WHOLE,
-        images,
+        whole,
+        images[whole],
         description=_described(rule, reader, skipped),
-        file_names=tuple(file.relative_to(root).as_posix() for file in good),
+        file_names=tuple(file.relative_to(root).as_posix() for file in good[whole]),
     )
 
 

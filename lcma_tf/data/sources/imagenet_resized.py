@@ -10,8 +10,8 @@ image, in zips such as `Imagenet32_train_npz.zip` or unpacked; or TensorFlow Dat
 images are `test` here, and `validation` is the last 5,000 training images in the order of the
 batches. No crop, no flips.
 
-Memory: the pixels, 3.9 GB at 32x32 and 15.7 GB at 64x64, once, and one batch of 0.4 or 1.6 GB, twice
-where it comes out of a zip.
+Memory: one batch of 0.4 or 1.6 GB while they are read, twice where it comes out of a zip; the pixels,
+3.9 GB at 32x32 and 15.7 GB at 64x64, are on the disk (`lcma_tf.data.cache`).
 """
 
 import io
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lcma_tf.data.cache import MEMORY, Filling, Store
+from lcma_tf.data.cache.identity import identity_of_files
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.planes import images_of_rows
 from lcma_tf.data.resize import resized
@@ -42,7 +44,10 @@ _PAGE = "https://image-net.org/download-images, after a login"
 
 
 def load_imagenet_resized(
-    argument: str, data_dir: str | None = None, image_size: int | None = None
+    argument: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    store: Store = MEMORY,
 ) -> ImageData:
     """Reads `imagenet_resized/32x32` or `/64x64`.
 
@@ -50,6 +55,7 @@ def load_imagenet_resized(
         argument: `/32x32` or `/64x64`; `/8x8`, `/16x16` and versions are left to TFDS.
         data_dir: folder of the zips, of what is in them, or TFDS' data folder.
         image_size: height and width in pixels to which each image is resized.
+        store: where decoded images are kept.
 
     Raises:
         DataError: a batch is missing, torn or of another size; the counts are not those of this set;
@@ -58,28 +64,39 @@ def load_imagenet_resized(
     name = "imagenet_resized" + argument
     size = argument.removeprefix("/")
     if size not in SIZES:
-        return load_tfds(name, data_dir, image_size)
+        return load_tfds(name, data_dir, image_size, store=store)
     archives = " and ".join(f"{stem}.zip" for stem in NPZ_STEMS[size])
     advice = local_files.advice(archives, _PAGE, data_dir)
     found = find_batches(data_dir, size)
     if not found:
-        return resized(load_prepared(name, data_dir, describe(name), advice), image_size)
+        prepared = load_prepared(name, data_dir, describe(name), advice, store)
+        return resized(prepared, image_size, store)
     missing = [file for files in NPZ_FILES.values() for file in files if file not in found]
     if missing:
         raise DataError(f"{name}: must have all batches; missing {', '.join(missing)}; {advice}")
     side = int(size.partition("x")[0])
-    arrays, counts = {}, {}
-    for split, total in COUNTS["imagenet_resized"].items():
-        arrays[split] = np.empty((total, side, side, 3), np.uint8)
-        counts[split] = 0
-        for file in NPZ_FILES[split]:
-            images = images_of_rows(f"{name}: {file}", _read_rows(name, *found[file]), side)
-            # Rows beyond the count are counted too: how many there are says which set it is.
-            room = arrays[split][counts[split] :]
-            room[: len(images)] = images[: len(room)]
-            counts[split] += len(images)
-    check_counts(name, counts)
-    return resized(with_all_splits(name, arrays, f"{describe(name)} From npz files."), image_size)
+
+    def fill(filling: Filling) -> None:
+        counts = {}
+        for split, total in COUNTS["imagenet_resized"].items():
+            with filling.array(split, total) as sink:
+                counts[split] = 0
+                for file in NPZ_FILES[split] if not sink.is_whole else ():
+                    images = images_of_rows(f"{name}: {file}", _read_rows(name, *found[file]), side)
+                    done = sink.filled - counts[split]  # Of this file, where it is gone on with.
+                    # Rows beyond the count are counted too: how many there are says which set it is.
+                    sink.append(images[max(done, 0) : max(total - counts[split], 0)])
+                    counts[split] += len(images)
+                if sink.is_whole:
+                    counts[split] = sink.filled
+        check_counts(name, counts)
+
+    places = {file: [str(path.absolute()), member] for file, (path, member) in found.items()}
+    paths = sorted({place for place, _ in places.values()})
+    source = {"paths": paths, **identity_of_files("", paths)}
+    arrays = store.arrays(name, {"files": places}, source, fill).arrays
+    data = with_all_splits(name, arrays, f"{describe(name)} From npz files.")
+    return resized(data, image_size, store)
 
 
 def _read_rows(name: str, path: Path, member: str | None) -> np.ndarray:

@@ -9,6 +9,7 @@ neither is ever loaded under the other's name.
 import zipfile
 from pathlib import Path
 
+from lcma_tf.data.cache import MEMORY, Store
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.sources import local_files
 from lcma_tf.data.sources.tfds import JPEG_METHOD, find_builder
@@ -82,7 +83,9 @@ def find_batches(data_dir: str | None, size: str) -> dict[str, tuple[Path, str |
     return found
 
 
-def load_prepared(name: str, data_dir: str | None, source: str, advice: str) -> ImageData:
+def load_prepared(
+    name: str, data_dir: str | None, source: str, advice: str, store: Store = MEMORY
+) -> ImageData:
     """Reads `KIND/SIZE` where TFDS has prepared it; nothing is downloaded.
 
     The servers that TFDS knows have lost the older set, and want a login for the newer one.
@@ -92,6 +95,7 @@ def load_prepared(name: str, data_dir: str | None, source: str, advice: str) -> 
         data_dir: as the user gave it.
         source: opening of the description.
         advice: how the original files are had; ends the error message.
+        store: where decoded images are kept.
 
     Raises:
         DataError: it is not prepared, or its counts are not those of its name.
@@ -107,7 +111,7 @@ def load_prepared(name: str, data_dir: str | None, source: str, advice: str) -> 
             f"prepared by TensorFlow Datasets; found neither{hint}; {advice}"
         )
     check_counts(name, {split: info.num_examples for split, info in builder.info.splits.items()})
-    arrays = read_splits(builder, name)
+    arrays = read_splits(builder, name, store=store)
     source = f"{source} From TensorFlow Datasets {builder.info.full_name}."
     return with_all_splits(name, arrays, source, JPEG_METHOD)
 

@@ -1,6 +1,7 @@
 """Images from one `.npz` file with the arrays `train`, `validation` and `test`.
 
-What is only scored needs no more than its own array.
+What is only scored needs no more than its own array. Of a gibibyte of pixels and more no array is held
+in memory, where there is a cache (`lcma_tf.data.cache`).
 
 Nothing in the file is unpickled, so a file from a stranger cannot run code.
 """
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lcma_tf.data.cache import MEMORY, Filling, Store
+from lcma_tf.data.cache.identity import identity_of_folder
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
 from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.splits import with_all_splits
@@ -19,6 +22,8 @@ from lcma_tf.files.npz import read_array
 from lcma_tf.files.paths import printable
 
 _MAGIC = np.lib.format.MAGIC_PREFIX  # Of one array by itself.
+_LARGE = 1 << 30  # Bytes of arrays from which on they go through the store.
+_BLOCK = 1 << 24
 
 
 def load_npz(
@@ -26,6 +31,7 @@ def load_npz(
     data_dir: str | None = None,
     image_size: int | None = None,
     validation_share: float | None = None,
+    store: Store = MEMORY,
 ) -> ImageData:
     """Reads uint8 `[N, H, W, C]` splits; arrays of other names are left alone.
 
@@ -35,6 +41,7 @@ def load_npz(
         image_size: if given, the images must be of this height and width already.
         validation_share: of `train`, for an archive without `validation` or `test`
             (`with_all_splits`); None = it must have all three.
+        store: where the images of a large file are kept.
 
     Raises:
         DataError: no such file, not an archive, a split missing, torn or pickled, or arrays that
@@ -51,11 +58,8 @@ def load_npz(
                 else "; `validation_share` cuts what is missing out of train"
             )
             raise _missing(name, missing, found, cure)
-        arrays = {
-            split: _read_split(archive, name, split, found[split])
-            for split in SPLITS
-            if split in found
-        }
+        members = {split: found[split] for split in SPLITS if split in found}
+        arrays = _read_splits(archive, name, members, store)
     data = with_all_splits(name, arrays, validation_share=validation_share)
     _check_size(name, data.image_shape, image_size)
     return data
@@ -66,6 +70,7 @@ def load_npz_to_score(
     data_dir: str | None = None,
     image_size: int | None = None,
     validation_share: float | None = None,
+    store: Store = MEMORY,
     *,
     split: str | None = None,
 ) -> OneSplit:
@@ -81,10 +86,12 @@ def load_npz_to_score(
         is_cut = validation_share is not None and not set(SPLITS) <= found.keys()
         if not is_cut and split not in found:
             raise _missing(name, [split], found)
-        images = None if is_cut else _read_split(archive, name, split, found[split])
-    if images is None:
-        return OneSplit.of(load_npz(path, data_dir, image_size, validation_share), split)
-    data = OneSplit(name, split, images)
+        arrays = None
+        if not is_cut:
+            arrays = _read_splits(archive, name, {split: found[split]}, store)
+    if arrays is None:
+        return OneSplit.of(load_npz(path, data_dir, image_size, validation_share, store), split)
+    data = OneSplit(name, split, arrays[split])
     _check_size(name, data.image_shape, image_size)
     return data
 
@@ -124,6 +131,55 @@ def _check_size(name: str, image_shape: tuple[int, ...], image_size: int | None)
             f"{name}: images must be of `image_size` {image_size} already, as .npz pixels are "
             f"taken as they are; got {list(image_shape)}"
         )
+
+
+def _read_splits(
+    archive: zipfile.ZipFile, name: str, members: dict[str, str], store: Store
+) -> dict[str, np.ndarray]:
+    """The arrays of some splits, by the members that hold them."""
+    if sum(archive.getinfo(member).file_size for member in members.values()) < _LARGE:
+        return {split: _read_split(archive, name, split, m) for split, m in members.items()}
+
+    def fill(filling: Filling) -> None:
+        for split, member in members.items():
+            with filling.array(split, None) as sink:
+                if not sink.is_whole:
+                    for images in _blocks(archive, name, split, member, sink.filled):
+                        sink.append(images)
+
+    path = os.path.abspath(str(archive.filename))
+    asked = {"file": path, "arrays": sorted(members)}
+    return store.arrays(name, asked, identity_of_folder(path), fill).arrays
+
+
+def _blocks(
+    archive: zipfile.ZipFile, name: str, split: str, member: str, num_skipped: int
+) -> Iterator[np.ndarray]:
+    """The images of a split behind the first `num_skipped`, block by block."""
+    try:
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            is_first = version == (1, 0)
+            formats = np.lib.format
+            header = formats.read_array_header_1_0 if is_first else formats.read_array_header_2_0
+            shape, is_fortran, dtype = header(file)
+            is_plain = dtype == np.uint8 and len(shape) == 4 and not is_fortran
+            size = int(np.prod(shape[1:]))
+            if is_plain and size:
+                file.seek(num_skipped * size, os.SEEK_CUR)
+                rows = max(1, _BLOCK // size)
+                for start in range(num_skipped, shape[0], rows):
+                    count = min(rows, shape[0] - start)
+                    pixels = np.frombuffer(file.read(count * size), np.uint8)
+                    yield pixels.reshape(count, *shape[1:])
+                if file.read(1):  # Here zip compares its checksum, too.
+                    raise ValueError(f"{member} is longer than its array")
+    except Exception as error:
+        raise DataError(
+            f"{name}: `{split}` must be readable; reading it failed: {error}"
+        ) from error
+    if not (is_plain and size):  # Of another kind, most of which are refused.
+        yield _read_split(archive, name, split, member)[num_skipped:]
 
 
 def _read_split(archive: zipfile.ZipFile, name: str, split: str, member: str) -> np.ndarray:

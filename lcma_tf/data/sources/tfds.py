@@ -5,6 +5,7 @@ A set that is prepared already is read without touching the network.
 
 import difflib
 
+from lcma_tf.data.cache import MEMORY, Store
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.sources.local_files import expanded, require_tfds
 from lcma_tf.data.sources.tfds_arrays import first_line, prepare, read_splits
@@ -20,6 +21,7 @@ def load_tfds(
     image_size: int | None = None,
     advice: str | None = None,
     validation_share: float | None = None,
+    store: Store = MEMORY,
 ) -> ImageData:
     """Reads `name`, preparing it first (a download, for most sets) if it is not prepared.
 
@@ -35,6 +37,7 @@ def load_tfds(
         advice: how the set can be had where it cannot be prepared; None = TFDS' manual way.
         validation_share: of train, for a set without a validation or a test split
             (`with_all_splits`).
+        store: where decoded images are kept.
 
     Without a network TFDS retries a download for about 200 seconds before it gives up.
 
@@ -44,7 +47,7 @@ def load_tfds(
     """
     builder = find_builder(name, data_dir)
     prepare(builder, name, data_dir, advice)
-    arrays = read_splits(builder, name, image_size)
+    arrays = read_splits(builder, name, image_size, store=store)
     source = f"TensorFlow Datasets {builder.info.full_name}."
     if image_size is not None:
         source += f" Largest centred squares, brought to {image_size}x{image_size} pixels."

@@ -7,10 +7,14 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from lcma_tf.data.cache import MEMORY, Filling, Store
+from lcma_tf.data.cache.filling import MemoryFilling
+from lcma_tf.data.cache.identity import identity_of_folder
 from lcma_tf.data.image_data import DataError
 from lcma_tf.data.resize import center_square_pixels
 from lcma_tf.data.sources import local_files
@@ -60,8 +64,15 @@ def read_splits(
     name: str,
     image_size: int | None = None,
     transform: Callable[[np.ndarray], np.ndarray] | None = None,
+    *,
+    store: Store = MEMORY,
+    asked: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Those of train, validation and test that the set declares; arguments as `read_split`.
+
+    Args:
+        store: where decoded images are kept.
+        asked: what `transform` is made by, by name.
 
     Raises:
         DataError: no uint8 feature `image`, no split `train`, or images of several sizes.
@@ -72,7 +83,15 @@ def read_splits(
     if "train" not in declared:
         raise DataError(f"{name}: must have a split `train`; it has {', '.join(sorted(declared))}")
     wanted = [split for split in ("train", "validation", "test") if split in declared]
-    return {split: read_split(builder, name, split, image_size, transform) for split in wanted}
+
+    def fill(filling: Filling) -> None:
+        for split in wanted:
+            _fill_split(filling, builder, name, split, image_size, transform)
+
+    asked = {"image_size": image_size, "splits": wanted, **(asked or {})}
+    source = {"set": builder.info.full_name, "folder": str(builder.data_dir)}
+    source |= identity_of_folder(builder.data_dir)
+    return store.arrays(name, asked, source, fill).arrays
 
 
 def require_images(builder, name: str) -> None:
@@ -105,28 +124,63 @@ def read_split(
     Raises:
         DataError: images of several sizes, or files that are torn or missing.
     """
+    filling = MemoryFilling()
+    _fill_split(filling, builder, name, split, image_size, transform)
+    return filling.arrays[split]
+
+
+def _fill_split(
+    filling: Filling,
+    builder,
+    name: str,
+    split: str,
+    image_size: int | None,
+    transform: Callable[[np.ndarray], np.ndarray] | None,
+) -> None:
+    with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
+        images = image_dataset(builder, split)
+    count = int(images.cardinality())
+    with filling.array(split, count if count >= 0 else None) as sink:
+        if sink.is_whole:
+            return
+        batches = _batches(images, name, split, image_size, transform, sink.filled)
+        while True:
+            with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            sink.append(batch)  # Not in the block above, which takes any error for one of reading.
+
+
+def _batches(
+    images,
+    name: str,
+    split: str,
+    image_size: int | None,
+    transform: Callable[[np.ndarray], np.ndarray] | None,
+    num_skipped: int,
+) -> Iterator[np.ndarray]:
+    """Of a `tf.data.Dataset` of images, behind the first `num_skipped`."""
     import tensorflow as tf
 
     if transform is None and image_size is not None:
         transform = functools.partial(center_square_pixels, size=image_size)
-    with local_files.reading(name, f"`{split}` of {builder.data_dir}"):
-        images = image_dataset(builder, split)
-        count = int(images.cardinality())
-        if transform is not None:
-            one_by_one = images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-            return _collect((transform(image)[None] for image in one_by_one), count)
-        # Some sets declare [None, None, 3] although all their images are of one size.
-        shape = next(iter(images.take(1).as_numpy_iterator()), np.zeros((0, 0, 3))).shape
-        batches = images.map(lambda image: tf.ensure_shape(image, shape)).batch(_BATCH)
-        try:
-            return _collect(batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator(), count)
-        except tf.errors.InvalidArgumentError as error:
-            if "not compatible with expected shape" not in str(error):
-                raise  # A picture that cannot be decoded.
-            raise DataError(
-                f"{name}: images of `{split}` must be of one size unless `image_size` is given; "
-                f"the first is {list(shape)}, another is not"
-            ) from error
+    if transform is not None:
+        for image in images.skip(num_skipped).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            yield transform(image)[None]
+        return
+    # Some sets declare [None, None, 3] although all their images are of one size.
+    shape = next(iter(images.take(1).as_numpy_iterator()), np.zeros((0, 0, 3))).shape
+    batches = images.map(lambda image: tf.ensure_shape(image, shape)).skip(num_skipped)
+    try:
+        yield from batches.batch(_BATCH).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    except tf.errors.InvalidArgumentError as error:
+        if "not compatible with expected shape" not in str(error):
+            raise  # A picture that cannot be decoded.
+        raise DataError(
+            f"{name}: images of `{split}` must be of one size unless `image_size` is given; "
+            f"the first is {list(shape)}, another is not"
+        ) from error
 
 
 def image_dataset(builder, split: str):
@@ -158,17 +212,3 @@ def _no_advice_to_itself() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_for_others)
-
-
-def _collect(batches: Iterable[np.ndarray], count: int) -> np.ndarray:
-    """All batches as one array; `count` images if that is known (else negative)."""
-    if count < 0:
-        return np.concatenate(list(batches) or [np.zeros((0, 0, 0, 3), np.uint8)])
-    # Filled in place: ImageNet at 64x64 is 16 GB and should not be held twice.
-    images, filled = np.zeros((count, 0, 0, 3), np.uint8), 0
-    for batch in batches:
-        if filled == 0:
-            images = np.empty((count, *batch.shape[1:]), batch.dtype)
-        images[filled : filled + len(batch)] = batch
-        filled += len(batch)
-    return images  # Full: TFDS asserts the count that it declares.
