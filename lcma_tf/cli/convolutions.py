@@ -12,11 +12,10 @@ import os
 import sys
 from collections.abc import Set
 
-from lcma_tf.say import say
-
-__all__ = ["choose_convolutions", "chosen"]
+__all__ = ["TOLD", "choose_convolutions", "chosen"]
 
 _NAME = "TF_ENABLE_ONEDNN_OPTS"
+TOLD = f"[lcma_tf] convolutions by oneDNN, as is best on this processor; {_NAME}=0 takes Eigen's"
 _MEASURED = frozenset({"avx2", "fma"})
 # With one of these TensorFlow takes oneDNN's by itself (2.21, `util/port.cc`).
 _BY_DEFAULT = frozenset(
@@ -34,7 +33,8 @@ def choose_convolutions() -> None:
     choice = chosen(_features())
     if choice is not None:
         os.environ[_NAME] = choice
-        say(f"convolutions by oneDNN, as is best on this processor; {_NAME}=0 takes Eigen's")
+        # Not on standard output: there some commands have a path, or a table, and nothing else.
+        print(TOLD, file=sys.stderr, flush=True)
 
 
 def chosen(features: Set[str]) -> str | None:
