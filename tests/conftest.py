@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 import commands
+from lcma_tf.cli.convolutions import choose_convolutions
 
 # The files that take longest, 10 to 150 seconds of a processor, most first. With them at the end one
 # worker would have nothing to do while the other runs the last.
@@ -78,6 +79,8 @@ def pytest_configure(config):
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(home, "matplotlib"))
     os.environ["XDG_CACHE_HOME"] = config.stash[CACHE] = tempfile.mkdtemp(prefix="lcma_tf_cache_")
+    # As the commands that tests start do, so that both compute alike.
+    choose_convolutions()
     # By itself xdist begins with the files of most tests, and the longest have few.
     config.option.loadscopereorder = False
 
