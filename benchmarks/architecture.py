@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 __all__ = [
+    "DEVICES",
     "GLOW_LEVELS",
     "BenchmarkConfig",
     "Convolution",
@@ -17,6 +18,7 @@ __all__ = [
     "glow_width",
 ]
 
+DEVICES = ("cpu", "cuda")
 GLOW_LEVELS = 3
 
 
@@ -28,6 +30,7 @@ class BenchmarkConfig:
         image_size: side of the square images of 3 channels.
         num_scales, base_dim, num_residual_blocks: as `lcma_tf.FlowConfig`.
         threads: of every library that has a number of threads.
+        device: `cpu` or `cuda`, for every contender.
     """
 
     image_size: int = 32
@@ -35,6 +38,7 @@ class BenchmarkConfig:
     base_dim: int = 64
     num_residual_blocks: int = 8
     threads: int = 2
+    device: str = "cpu"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from benchmarks.architecture import BenchmarkConfig  # noqa: E402
+from benchmarks.architecture import DEVICES, BenchmarkConfig  # noqa: E402
 from benchmarks.contenders import CONTENDERS, Contender  # noqa: E402
 from benchmarks.load import Neighbours  # noqa: E402
 
@@ -160,7 +160,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of measuring")
     parser.add_argument("--started", type=float, help="when the process was started (time.time())")
     for field in dataclasses.fields(BenchmarkConfig):
-        parser.add_argument(f"--{field.name}", type=int, default=field.default)
+        choices = DEVICES if field.name == "device" else None
+        kind = type(field.default)
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, choices=choices)
     values = vars(parser.parse_args(arguments))
     names = [field.name for field in dataclasses.fields(BenchmarkConfig)]
     config = BenchmarkConfig(**{name: values[name] for name in names})

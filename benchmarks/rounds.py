@@ -13,10 +13,19 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.architecture import BenchmarkConfig
 from benchmarks.load import Neighbours, session_cpu_seconds
 from benchmarks.suites import Job
 
-__all__ = ["LIMIT", "JobFailed", "Outcome", "others_share", "run_job", "run_rounds"]
+__all__ = [
+    "LIMIT",
+    "JobFailed",
+    "Outcome",
+    "environment_of",
+    "others_share",
+    "run_job",
+    "run_rounds",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 0.15  # More of the machine than that busy with other work: disturbed.
@@ -103,17 +112,13 @@ def run_job(job: Job, seconds: float, timeout: float, cache: str) -> dict:
     time.sleep(0.5)
     others_before = before.share()
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(job.config.threads),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "TORCHINDUCTOR_CACHE_DIR": folder if job.measure == "start" else cache,
-        }
+        inductor = {"TORCHINDUCTOR_CACHE_DIR": folder if job.measure == "start" else cache}
         with open(Path(folder) / "output", "w+") as output, open(Path(folder) / "log", "w+") as log:
             meanwhile = Neighbours()
             process = subprocess.Popen(
                 [*_command(job, seconds), "--started", repr(time.time())],
                 cwd=ROOT,
-                env=environment,
+                env=os.environ | environment_of(job.config) | inductor,
                 stdout=output,
                 stderr=log,
                 start_new_session=True,
@@ -127,6 +132,14 @@ def run_job(job: Job, seconds: float, timeout: float, cache: str) -> dict:
         raise JobFailed(said[-1] if said else f"exit status {process.returncode}")
     shares = {"others_before": others_before, "others_during": others_during}
     return json.loads(lines[-1]) | shares
+
+
+def environment_of(config: BenchmarkConfig) -> dict[str, str]:
+    """What the process of a job finds in its environment besides ours."""
+    found = {"OMP_NUM_THREADS": str(config.threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if config.device == "cpu":  # TensorFlow would take a GPU by itself, and PyTorch would not.
+        found["CUDA_VISIBLE_DEVICES"] = ""
+    return found
 
 
 def _command(job: Job, seconds: float) -> list[str]:

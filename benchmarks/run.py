@@ -9,12 +9,13 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.architecture import BenchmarkConfig, conv_flops
+from benchmarks.architecture import DEVICES, BenchmarkConfig, conv_flops
 from benchmarks.contenders import CONTENDERS, missing_packages
 from benchmarks.report import markdown, summarize
 from benchmarks.rounds import run_job, run_rounds
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     # As at Ctrl-C: no process that it started stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    config = BenchmarkConfig(threads=options.threads, **(SMOKE if options.smoke else {}))
+    config = BenchmarkConfig(
+        threads=options.threads, device=options.device, **(SMOKE if options.smoke else {})
+    )
     batch_size = options.batch_size or (2 if options.smoke else 8)
     num_rounds = options.rounds or (1 if options.smoke else 3)
     seconds = options.seconds or (0.5 if options.smoke else 20.0)
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, missing in skipped.items():
         print(f"skipped: {name} needs {', '.join(missing)}: {INSTALL}", flush=True)
 
-    machine = describe_machine(options.threads)
+    machine = describe_machine(config)
     record = {
         "machine": machine,
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -72,8 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(text)
 
 
-def describe_machine(threads: int) -> dict:
-    """CPU, cores, threads and versions of what was measured."""
+def describe_machine(config: BenchmarkConfig) -> dict:
+    """CPU, cores, threads, device and versions of what was measured."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -83,7 +86,8 @@ def describe_machine(threads: int) -> dict:
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "threads": threads,
+        "threads": config.threads,
+        "device": _gpu_model() if config.device == "cuda" else "CPU",
         "system": platform.platform(),
         "versions": versions,
     }
@@ -99,11 +103,21 @@ def _cpu_model() -> str:
     return values.get("model name") or platform.machine()
 
 
+def _gpu_model() -> str:
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "GPU"
+    return found.partition("\n")[0].strip() or "GPU"
+
+
 def _heading(machine, config, batch_size, num_rounds, skipped) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     side = config.image_size
     lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads; {versions}.",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, measured on "
+        f"{machine['device']}; {versions}.",
         f"RealNVP: {side}x{side} images, {config.num_scales} scales, {config.base_dim} filters, "
         f"{config.num_residual_blocks} blocks, {conv_flops(config) / 1e9:.2f} GFLOP of convolutions "
         f"an image; training batch {batch_size}. Medians of {num_rounds} interleaved rounds; in "
@@ -117,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--suite", choices=(*SUITES, "all"), default="train")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of every library")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="of every contender; one GPU if cuda"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--batch_size", type=int, help="of training; 8 unless given")

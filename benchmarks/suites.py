@@ -35,12 +35,13 @@ class Job:
 
 REALNVPS = ("lcma", "torch", "torch_compile")
 NARROW = ("lcma_bfloat16", "torch_bfloat16")
+XLA = ("lcma_jit", "lcma_jit_bfloat16")
 GLOWS = ("lcma_glow", "normflows_glow", "tfp_glow")
 BARE = ("bare", "bare_bfloat16")
 # Suite: measures and who takes part.
 PLAIN = {
     "start": ("start", (*REALNVPS, *GLOWS)),
-    "train": ("train", (*REALNVPS, *NARROW, *GLOWS, *BARE)),
+    "train": ("train", (*REALNVPS, *NARROW, *XLA, *GLOWS, *BARE)),
     "score": ("score", (*REALNVPS, "torch_folded", *NARROW, *GLOWS, *BARE)),
     "sample": ("sample", (*REALNVPS, "torch_folded", *NARROW, *GLOWS)),
     "pipeline": ("pipeline", ("lcma",)),

@@ -73,6 +73,7 @@ CONTENDERS = {
     "lcma_batch_invariant": Entry("lcma", "batch_invariant"),
     "lcma_rematerialize": Entry("lcma", "rematerialize"),
     "lcma_jit": Entry("lcma", "jit"),
+    "lcma_jit_bfloat16": Entry("lcma", "jit_bfloat16"),
     "lcma_export": Entry("lcma_export"),
     "torch": Entry("torch_realnvp", packages=("torch",)),
     "torch_folded": Entry("torch_realnvp", "folded", ("torch",)),

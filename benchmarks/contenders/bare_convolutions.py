@@ -16,13 +16,13 @@ from benchmarks.architecture import (
     Convolution,
     conditioners,
 )
-from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
+from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, prepare
 
 __all__ = ["build"]
 
 
 def build(config: BenchmarkConfig, variant: str = "") -> BareConvolutions:
-    use_threads(config.threads)
+    prepare(config)
     return BareConvolutions(config, tf.bfloat16 if variant == "bfloat16" else tf.float32)
 
 

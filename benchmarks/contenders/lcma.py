@@ -1,8 +1,8 @@
 """lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy.
 
 Variants: "bfloat16" (`--mixed_precision`, `frozen(mixed_precision=True)`), "batch_invariant"
-(`frozen(batch_invariant=True)`), "rematerialize", "jit" (XLA). And "glow": not the RealNVP but the
-Glow of `normflows_glow`, layer for layer.
+(`frozen(batch_invariant=True)`), "rematerialize", "jit" (training by XLA), "jit_bfloat16" (both). And
+"glow": not the RealNVP but the Glow of `normflows_glow`, layer for layer.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import tensorflow as tf
 
 import lcma_tf
 from benchmarks.architecture import GLOW_LEVELS, BenchmarkConfig, glow_steps, glow_width
-from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
+from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, prepare
 from lcma_tf.model.fused_adam import FusedAdam
 
 __all__ = ["build"]
 
 
 def build(config: BenchmarkConfig, variant: str = "") -> LcmaContender:
-    use_threads(config.threads)
+    prepare(config)
     return LcmaContender(config, variant)
 
 
@@ -40,7 +40,7 @@ def flow_config(config: BenchmarkConfig, variant: str) -> lcma_tf.FlowConfig:
         num_scales=config.num_scales,
         base_dim=config.base_dim,
         num_residual_blocks=config.num_residual_blocks,
-        mixed_precision=variant == "bfloat16",
+        mixed_precision="bfloat16" in variant,
     )
 
 
@@ -63,7 +63,7 @@ class LcmaContender:
         model.compile(
             FusedAdam(1e-3, epsilon=1e-8, global_clipnorm=100.0),
             loss=lcma_tf.NegativeLogLikelihood(),
-            jit_compile=self._variant == "jit",
+            jit_compile="jit" in self._variant,
         )
         model.optimizer.build(model.trainable_variables)
         model.make_train_function()
@@ -90,6 +90,6 @@ class LcmaContender:
     @functools.cached_property
     def _frozen(self):
         return self.model.frozen(
-            mixed_precision=self._variant == "bfloat16",
+            mixed_precision="bfloat16" in self._variant,
             batch_invariant=self._variant == "batch_invariant",
         )

@@ -1,4 +1,4 @@
-"""What the TensorFlow contenders share: threads, and counting in a traced graph."""
+"""What the TensorFlow contenders share: threads, the device, and counting in a traced graph."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-__all__ = ["count_conv_flops", "count_ops", "use_threads"]
+from benchmarks.architecture import BenchmarkConfig
+
+__all__ = ["count_conv_flops", "count_ops", "prepare"]
 
 
-def use_threads(threads: int) -> None:
-    """Before anything else runs."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+def prepare(config: BenchmarkConfig) -> None:
+    """Before anything else runs.
+
+    Raises:
+        RuntimeError: TensorFlow does not see the device that is asked for.
+    """
+    if config.device == "cuda" and not tf.config.list_physical_devices("GPU"):
+        raise RuntimeError(
+            "`device` must be one that TensorFlow sees; got 'cuda', and it sees no GPU."
+        )
+    tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(config.threads)
 
 
 def count_ops(graph: tf.Graph) -> int:

@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 import tf_keras
 
 from benchmarks.architecture import GLOW_LEVELS, BenchmarkConfig, glow_steps, glow_width
-from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, use_threads
+from benchmarks.contenders.tensorflow_graph import count_conv_flops, count_ops, prepare
 
 __all__ = ["build"]
 
@@ -21,7 +21,7 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 
 def build(config: BenchmarkConfig, variant: str = "") -> TfpGlow:
     del variant
-    use_threads(config.threads)
+    prepare(config)
     return TfpGlow(config)
 
 

@@ -26,7 +26,7 @@ from benchmarks.contenders.torch_process import (
     count_conv_flops,
     count_parameters,
     optimizer_step,
-    use_threads,
+    prepare,
 )
 
 __all__ = ["RealNVP", "TorchContender", "build"]
@@ -37,8 +37,7 @@ L2 = 5e-5
 
 
 def build(config: BenchmarkConfig, variant: str = "") -> TorchContender:
-    use_threads(config.threads)
-    return TorchContender(config, variant)
+    return TorchContender(config, variant, prepare(config))
 
 
 class NormedConv(nn.Module):
@@ -278,13 +277,13 @@ class RealNVP(nn.Module):
         pixels = 256 * (torch.sigmoid(x) - ALPHA) / (1 - 2 * ALPHA)
         return pixels.floor().clamp(0, 255).to(torch.uint8)
 
-    def draw_latents(self, n: int) -> list[Tensor]:
+    def draw_latents(self, n: int, device: torch.device) -> list[Tensor]:
         height, width, channels = self.image_shape
         latents = []
         for _ in range(len(self.channels)):
             height, width, channels = height // 2, width // 2, 2 * channels
-            latents.append(torch.randn(n, channels, height, width))
-        last = torch.randn(n, channels, height, width)
+            latents.append(torch.randn(n, channels, height, width, device=device))
+        last = torch.randn(n, channels, height, width, device=device)
         return [z.contiguous(memory_format=torch.channels_last) for z in (*latents, last)]
 
     def penalty(self) -> Tensor:
@@ -321,9 +320,9 @@ def _log_normal(x):
 class TorchContender:
     """See `benchmarks.contenders.Contender`."""
 
-    def __init__(self, config: BenchmarkConfig, variant: str):
-        self.variant = variant
-        self.flow = RealNVP(config).to(memory_format=torch.channels_last)
+    def __init__(self, config: BenchmarkConfig, variant: str, device: torch.device):
+        self.variant, self.device = variant, device
+        self.flow = RealNVP(config).to(device, memory_format=torch.channels_last)
         self.num_parameters = count_parameters(self.flow)
         if variant == "bfloat16":
             for coupling in self.flow.couplings:
@@ -335,22 +334,25 @@ class TorchContender:
 
     def training_step(self, images: np.ndarray):
         self.flow.train()
-        return optimizer_step(self.flow, lambda x: self._loss(x, _noise(x)), as_tensor(images))
+        there = as_tensor(images, self.device)
+        return optimizer_step(self.flow, lambda x: self._loss(x, _noise(x)), there)
 
     @torch.inference_mode()
     def log_prob(self, images: np.ndarray) -> np.ndarray:
         self._evaluate()
-        x = as_tensor(images)
-        return self._log_prob(x, _noise(x[:1])).numpy()
+        x = as_tensor(images, self.device)
+        return self._log_prob(x, _noise(x[:1])).cpu().numpy()
 
     @torch.inference_mode()
     def sample(self, n: int) -> np.ndarray:
         self._evaluate()
-        return self._decode(self.flow.draw_latents(n)).permute(0, 2, 3, 1).numpy()
+        images = self._decode(self.flow.draw_latents(n, self.device))
+        return images.permute(0, 2, 3, 1).cpu().numpy()
 
     def conv_flops(self) -> int:
         self.flow.eval()
-        x = torch.zeros(1, 3, *self.flow.image_shape[:2], dtype=torch.uint8)
+        shape = (1, 3, *self.flow.image_shape[:2])
+        x = torch.zeros(shape, dtype=torch.uint8, device=self.device)
         with torch.no_grad():
             return count_conv_flops(lambda: self.flow.log_prob(x, _noise(x)))
 
@@ -379,7 +381,7 @@ class Autocast(nn.Module):
         return self.conditioner.scale
 
     def forward(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(kept.device.type, torch.bfloat16):
             shift, log_scale = self.conditioner(kept)
         return shift.float(), log_scale.float()
 
@@ -389,4 +391,5 @@ def _compiled(function):
 
 
 def _noise(images):
-    return torch.rand(images.shape).contiguous(memory_format=torch.channels_last)
+    noise = torch.rand(images.shape, device=images.device)
+    return noise.contiguous(memory_format=torch.channels_last)

@@ -4,17 +4,27 @@ Speed is not tested: no figure of a busy machine means anything.
 """
 
 import dataclasses
+import importlib
 
 import pytest
+import tensorflow as tf
 
 from benchmarks.architecture import BenchmarkConfig, conditioners, conv_flops
 from benchmarks.contenders import CONTENDERS, missing_packages
 from benchmarks.load import busy_by_others
 from benchmarks.report import markdown, medians, summarize
-from benchmarks.rounds import JobFailed, Outcome, others_share, run_job, run_rounds
+from benchmarks.rounds import (
+    JobFailed,
+    Outcome,
+    environment_of,
+    others_share,
+    run_job,
+    run_rounds,
+)
 from benchmarks.suites import SUITES, Job, jobs_of
 
 TINY = BenchmarkConfig(image_size=8, base_dim=4, num_residual_blocks=1, threads=1)
+ON_GPU = dataclasses.replace(TINY, device="cuda")
 NEEDS_TORCH = pytest.mark.skipif(bool(missing_packages("torch")), reason="needs torch")
 
 
@@ -139,6 +149,22 @@ def test_a_failing_process_says_why(tmp_path):
         run_job(job("bare", "sample"), seconds=0.1, timeout=300, cache=str(tmp_path))
 
 
+def test_no_contender_sees_a_gpu_that_it_is_not_told_to_use():
+    assert environment_of(TINY)["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in environment_of(ON_GPU)
+
+
+@pytest.mark.parametrize(
+    "module", ["tensorflow_graph", pytest.param("torch_process", marks=NEEDS_TORCH)]
+)
+def test_a_gpu_that_is_not_there_is_named(module):
+    shared = importlib.import_module(f"benchmarks.contenders.{module}")
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("it is there")
+    with pytest.raises(RuntimeError, match="`device`.*'cuda'.*no GPU"):
+        shared.prepare(ON_GPU)
+
+
 def flow_model(config):
     """The FlowModel of the contender, without its threads: other tests run in this process."""
     from benchmarks.contenders.lcma import LcmaContender
@@ -149,9 +175,12 @@ def flow_model(config):
 @NEEDS_TORCH
 @pytest.mark.parametrize("config", [TINY, BenchmarkConfig()], ids=["tiny", "cifar10"])
 def test_the_pytorch_peer_has_as_many_parameters(config):
+    import torch
+
     from benchmarks.contenders.torch_realnvp import TorchContender
 
-    assert TorchContender(config, "").num_parameters == flow_model(config).num_parameters
+    theirs = TorchContender(config, "", torch.device("cpu"))
+    assert theirs.num_parameters == flow_model(config).num_parameters
 
 
 @NEEDS_TORCH
