@@ -21,8 +21,8 @@ import numpy as np
 import lcma_tf
 from benchmarks.architecture import BenchmarkConfig
 from benchmarks.batch_process import Command, killed_and_resumed, peak_mib
+from benchmarks.contenders import tensorflow_graph
 from benchmarks.contenders.lcma import LcmaContender
-from benchmarks.contenders.tensorflow_graph import use_threads
 from benchmarks.load import Neighbours
 from lcma_tf.batch.rows import open_input
 from lcma_tf.batch.score import Job
@@ -130,9 +130,9 @@ MEASURES = ("throughput", "memory", "kills")
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    fields = [field.name for field in dataclasses.fields(BenchmarkConfig)]
+    fields = {field.name for field in dataclasses.fields(BenchmarkConfig)} & vars(options).keys()
     config = BenchmarkConfig(**{name: getattr(options, name) for name in fields})
-    use_threads(config.threads)
+    tensorflow_graph.prepare(config)
     found: dict[str, object] = {"config": dataclasses.asdict(config), "images": options.images}
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.output) as name:

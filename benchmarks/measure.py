@@ -153,17 +153,7 @@ def _peak_memory() -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--contender", choices=CONTENDERS, required=True)
-    parser.add_argument("--measure", choices=MEASURES, required=True)
-    parser.add_argument("--batch_size", type=int, nargs="+", default=[8])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of measuring")
-    parser.add_argument("--started", type=float, help="when the process was started (time.time())")
-    for field in dataclasses.fields(BenchmarkConfig):
-        choices = DEVICES if field.name == "device" else None
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name}", type=kind, default=field.default, choices=choices)
-    values = vars(parser.parse_args(arguments))
+    values = vars(_parser().parse_args(arguments))
     names = [field.name for field in dataclasses.fields(BenchmarkConfig)]
     config = BenchmarkConfig(**{name: values[name] for name in names})
     started = values["started"] or _PROCESS_START
@@ -181,6 +171,20 @@ def main(arguments: list[str] | None = None) -> None:
         "conv_gflops": contender.conv_flops() / 1e9,
     }
     print(json.dumps(results), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--contender", choices=CONTENDERS, required=True)
+    parser.add_argument("--measure", choices=MEASURES, required=True)
+    parser.add_argument("--batch_size", type=int, nargs="+", default=[8])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of measuring")
+    parser.add_argument("--started", type=float, help="when the process was started (time.time())")
+    for field in dataclasses.fields(BenchmarkConfig):
+        choices = DEVICES if field.name == "device" else None
+        kind = type(field.default)
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, choices=choices)
+    return parser
 
 
 if __name__ == "__main__":
