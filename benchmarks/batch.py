@@ -80,7 +80,7 @@ def throughput(subject: Subject, folder: Path, batch_size: int) -> dict[str, flo
         rows, output = open_input(subject.input(part)), folder / f"part_{part}.csv"
         Job(rows, scorer, output, batch_size=batch_size).run(verbose=False)
 
-    count, bare_spent, job_spent = 0, _Spent(0, 0), _Spent(0, 0)
+    count, bare_spent, job_spent = 0, np.zeros(2), np.zeros(2)
     neighbours = Neighbours()
     with np.load(subject.file) as archive:
         bare(archive["part_0"][:batch_size])  # Traced; so is the other, by its scorer.
@@ -88,41 +88,29 @@ def throughput(subject: Subject, folder: Path, batch_size: int) -> dict[str, flo
         for part in range(_PARTS):
             images = archive[f"part_{part}"]
             count += len(images)
-            before = _Spent.now()
+            before = _now()
             bare(images)
-            between = _Spent.now()
+            between = _now()
             job(part)
-            after = _Spent.now()
+            after = _now()
             bare_spent += between - before
             job_spent += after - between
+    (bare_wall, bare_cpu), (job_wall, job_cpu) = bare_spent.tolist(), job_spent.tolist()
     return {
         "images": count,
-        "bare_images_per_s": count / bare_spent.wall,
-        "score_images_per_s": count / job_spent.wall,
-        "bare_cpu_ms_per_image": 1e3 * bare_spent.cpu / count,
-        "score_cpu_ms_per_image": 1e3 * job_spent.cpu / count,
-        "ratio_wall": bare_spent.wall / job_spent.wall,
-        "ratio_cpu": bare_spent.cpu / job_spent.cpu,
+        "bare_images_per_s": count / bare_wall,
+        "score_images_per_s": count / job_wall,
+        "bare_cpu_ms_per_image": 1e3 * bare_cpu / count,
+        "score_cpu_ms_per_image": 1e3 * job_cpu / count,
+        "ratio_wall": bare_wall / job_wall,
+        "ratio_cpu": bare_cpu / job_cpu,
         "others": neighbours.share() or 0.0,
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Spent:
+def _now() -> np.ndarray:
     """Seconds on the clock and of CPU, all threads together."""
-
-    wall: float
-    cpu: float
-
-    @classmethod
-    def now(cls) -> _Spent:
-        return cls(time.perf_counter(), time.process_time())
-
-    def __add__(self, other: _Spent) -> _Spent:
-        return _Spent(self.wall + other.wall, self.cpu + other.cpu)
-
-    def __sub__(self, other: _Spent) -> _Spent:
-        return _Spent(self.wall - other.wall, self.cpu - other.cpu)
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 MEASURES = ("throughput", "memory", "kills")

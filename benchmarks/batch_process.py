@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.load import memory_mib
 from lcma_tf.batch.partial import partial_path
 from lcma_tf.batch.rows import open_input
 
@@ -77,10 +77,7 @@ def peak_mib(command: Command) -> float:
     peak = 0.0
     with command.started() as process:
         while process.poll() is None:
-            with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                if found := re.search(r"VmHWM:\s+(\d+)", status):
-                    peak = int(found[1]) / 2**10
+            peak = memory_mib(process.pid).get("VmHWM", peak)
             time.sleep(_POLL_SECONDS)
     _check(process.returncode)
     return peak

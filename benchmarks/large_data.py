@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.load import memory_mib
+
 if TYPE_CHECKING:
     from lcma_tf.data.cache import Store
 
@@ -56,28 +58,18 @@ def _watched(child: str, options: argparse.Namespace) -> dict:
     command += [
         f"--{name}={getattr(options, name)}" for name in ("folder", "images", "size", "seconds")
     ]
-    most: dict[str, int] = {}
+    most: dict[str, float] = {}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output)
         while process.poll() is None:
-            for name, value in _memory(process.pid).items():
+            for name, value in memory_mib(process.pid).items():
                 most[name] = max(most.get(name, 0), value)
             time.sleep(0.05)
         output.seek(0)
         last = output.read().splitlines()[-1:]
     if process.returncode or not last:
         raise RuntimeError(f"`{child}` ended with {process.returncode}")
-    return json.loads(last[0]) | {f"{name}_mib": value for name, value in most.items()}
-
-
-def _memory(pid: int) -> dict[str, int]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return {}
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    names = ("VmHWM", "RssAnon", "RssFile")
-    return {name: int(fields[name].split()[0]) // 1024 for name in names if name in fields}
+    return json.loads(last[0]) | {f"{name}_mib": round(value) for name, value in most.items()}
 
 
 def _child(options: argparse.Namespace) -> dict:
@@ -106,12 +98,11 @@ def _trained(images: np.ndarray, store: Store, options: argparse.Namespace, begu
 
     import lcma_tf
     from lcma_tf.data import training_batches
+    from lcma_tf.data.changed import with_fingerprint
 
     train, rest = images[: -2 * _HELD_OUT], images[-2 * _HELD_OUT :]
     data = lcma_tf.data.ImageData("made_up", train, rest[:_HELD_OUT], rest[_HELD_OUT:])
-    known = {split: store.known(getattr(data, split)) for split in data.ARRAYS}
-    if None not in known.values():
-        vars(data)["fingerprint"] = known  # As `lcma_tf.data.load` has it.
+    data = with_fingerprint(data, store)  # As `lcma_tf.data.load` has it.
     batches = iter(training_batches(train, _BATCH, seed=0, flip=True))
     next(batches)
     result: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""How busy the rest of the machine is, from /proc: a neighbour slows one peer more than another."""
+"""From /proc: how busy the rest of the machine is, which slows one peer more than another; memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import resource
 import time
 from pathlib import Path
 
-__all__ = ["Neighbours", "busy_by_others", "session_cpu_seconds"]
+__all__ = ["Neighbours", "busy_by_others", "memory_mib", "session_cpu_seconds"]
 
 PROC = Path("/proc")
 
@@ -57,6 +57,21 @@ def session_cpu_seconds(session: int) -> float:
         if int(fields[3]) == session:
             ticks += sum(int(field) for field in fields[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mib(process: int | str = "self") -> dict[str, float]:
+    """MiB of a process by Linux' names: `VmHWM` resident at most, `RssAnon` its own, `RssFile` mapped.
+
+    Empty where the process has ended, or the system does not say. Linux counts the first anew for each
+    program; `getrusage` does not.
+    """
+    try:
+        lines = (PROC / str(process) / "status").read_text().splitlines()
+    except OSError:
+        return {}
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = ("VmHWM", "RssAnon", "RssFile")
+    return {name: int(fields[name].split()[0]) / 2**10 for name in names if name in fields}
 
 
 def _now() -> tuple[float, float, float] | None:

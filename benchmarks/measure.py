@@ -15,13 +15,12 @@ import statistics  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 
 from benchmarks.architecture import DEVICES, BenchmarkConfig  # noqa: E402
 from benchmarks.contenders import CONTENDERS, Contender  # noqa: E402
-from benchmarks.load import Neighbours  # noqa: E402
+from benchmarks.load import Neighbours, memory_mib  # noqa: E402
 
 __all__ = ["MEASURES", "main"]
 
@@ -142,14 +141,11 @@ def _timed(run: Callable[[], object], seconds: float, warm_up: int, name: str) -
 
 
 def _peak_memory() -> float:
-    """MiB that were resident at most. Linux counts it anew for each program; `getrusage` does not."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)
-    (line,) = (line for line in lines if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 2**10
+    """MiB that were resident at most."""
+    if found := memory_mib():
+        return found["VmHWM"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from lcma_tf.data.cache import MEMORY, Filling, Store
 from lcma_tf.data.image_data import ImageData
 from lcma_tf.data.one_split import OneSplit
 
-__all__ = ["Images", "changed"]
+__all__ = ["Images", "changed", "with_fingerprint"]
 
 Images = TypeVar("Images", ImageData, OneSplit)
 
@@ -31,9 +31,9 @@ def changed(
         change: function from `[n, H, W, C]` to `[n, h, w, c]`, image by image.
         store: where they are kept, if it keeps those of `data`; else in memory.
     """
-    known = {name: store.known(getattr(data, name)) for name in data.ARRAYS}
-    if None in known.values():
-        store = MEMORY
+    known = _fingerprints(data, store)
+    if known is None:
+        known, store = {}, MEMORY
 
     def fill(filling: Filling) -> None:
         for name in data.ARRAYS:
@@ -44,3 +44,18 @@ def changed(
 
     origin = store.origin(getattr(data, data.ARRAYS[0]))
     return store.arrays(data.name, {**asked, "of": origin}, known, fill).arrays
+
+
+def with_fingerprint(data: Images, store: Store) -> Images:
+    """`data` with the fingerprint that `store` has of its images without reading them, if it has one."""
+    known = _fingerprints(data, store)
+    if known is not None:
+        # The place of their `functools.cached_property`.
+        vars(data)["fingerprint"] = known if isinstance(data, ImageData) else known["images"]
+    return data
+
+
+def _fingerprints(data: ImageData | OneSplit, store: Store) -> dict[str, Any] | None:
+    """Of the arrays of `data` by name; None: the store does not keep them all."""
+    known = {name: store.known(getattr(data, name)) for name in data.ARRAYS}
+    return None if None in known.values() else known

@@ -13,7 +13,7 @@ from typing import Any
 
 from lcma_tf.choices import RESAMPLERS, SCORED_SOURCES, SOURCES
 from lcma_tf.data.cache import MEMORY, Store, open_store
-from lcma_tf.data.changed import Images
+from lcma_tf.data.changed import Images, with_fingerprint
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.padding import padded
@@ -79,9 +79,9 @@ def load(
         )
     source, argument = _find(name)
     asked = _Asked(resampler, skip_bad_images, validation_share)
-    store = open_store(data_cache) if _takes(source, "store") else MEMORY
-    data = source(argument, data_dir, image_size, **asked.of(source, name), **_kept(source, store))
-    return _finished(data, pad_to, store)
+    options = _options(asked, source, name, data_cache)
+    data = source(argument, data_dir, image_size, **options)
+    return _finished(data, pad_to, options.get("store", MEMORY))
 
 
 def load_for_scoring(
@@ -118,11 +118,9 @@ def load_for_scoring(
         return OneSplit.of(data, split or "test")
     _check_sizes(image_size, pad_to)
     source = SCORED_SOURCES[prefix]
-    taken = _Asked(**options).of(source, name)
-    store = open_store(data_cache) if _takes(source, "store") else MEMORY
-    taken |= _kept(source, store)
+    taken = _options(_Asked(**options), source, name, data_cache)
     images = source(name.removeprefix(prefix), data_dir, image_size, split=split, **taken)
-    return _finished(images, pad_to, store)
+    return _finished(images, pad_to, taken.get("store", MEMORY))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,19 +168,17 @@ def _check_sizes(image_size: int | None, pad_to: int | None) -> None:
             raise DataError(f"`{option}` must be None or at least 1; got {value}")
 
 
-def _kept(source: Callable[..., Any], store: Store) -> dict[str, Any]:
-    return {"store": store} if _takes(source, "store") else {}
+def _options(
+    asked: _Asked, source: Callable[..., Any], name: str, data_cache: str | None
+) -> dict[str, Any]:
+    """What `source` is called with beside its three arguments."""
+    options = asked.of(source, name)
+    return options | ({"store": open_store(data_cache)} if _takes(source, "store") else {})
 
 
 def _finished(data: Images, pad_to: int | None, store: Store) -> Images:
     """With a frame, and with the fingerprint that the store has without reading all pixels."""
-    if pad_to is not None:
-        data = padded(data, pad_to, store)
-    known = {name: store.known(getattr(data, name)) for name in data.ARRAYS}
-    if None not in known.values():
-        # The place of their `functools.cached_property`.
-        vars(data)["fingerprint"] = known if isinstance(data, ImageData) else known["images"]
-    return data
+    return with_fingerprint(data if pad_to is None else padded(data, pad_to, store), store)
 
 
 def _takes(source: Callable[..., Any], option: str) -> bool:

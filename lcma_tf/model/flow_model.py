@@ -91,9 +91,9 @@ class FlowModel(ImageDensity, keras.Model):
         # How often it was called to train, which the noise of the next time depends on. Saved with the
         # weights, so that a program that goes on draws what it would have drawn.
         self.training_calls = self.add_weight(
-            (),
-            "zeros",
-            "int64",
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
             trainable=False,
             aggregation="only_first_replica",
             name="training_calls",
@@ -233,9 +233,9 @@ class FlowModel(ImageDensity, keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        flow, split = config["config"], config["factorization"]
-        rest = {name: config[name] for name in ("dtype", "name")}
-        return cls(FlowConfig.from_dict(flow), Factorization.from_dict(split), **rest)
+        flow = FlowConfig.from_dict(config["config"])
+        factorization = Factorization.from_dict(config["factorization"])
+        return cls(flow, factorization, config["dtype"], config["name"])
 
     def _training_noise(self, images) -> tf.Tensor:
         calls = self.training_calls.value  # The tf.Variable.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import pathlib
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lcma_tf.data.cache.file_sink import HEADER
+from lcma_tf.data.cache.identity import digest_of_values
 from lcma_tf.data.fingerprint import digest_of_block, fingerprint_of_images, rows_of_block
 from lcma_tf.files.saving import write_json
 
@@ -134,7 +134,7 @@ class Entry:
 
 def write_statement(folder: pathlib.Path, statement: dict[str, Any]) -> None:
     """Writes `entry.json`, which makes arrays an entry."""
-    write_json(folder / STATEMENT, {**statement, "digest": _digest(statement)})
+    write_json(folder / STATEMENT, {**statement, "digest": digest_of_values(statement)})
 
 
 def _read_statement(path: pathlib.Path) -> dict[str, Any]:
@@ -144,11 +144,6 @@ def _read_statement(path: pathlib.Path) -> dict[str, Any]:
         stated = statement.pop("digest")
     except (ValueError, KeyError, AttributeError) as error:
         raise DamagedEntryError(f"{path.name} cannot be read") from error
-    if stated != _digest(statement):
+    if stated != digest_of_values(statement):
         raise DamagedEntryError(f"{path.name} was changed")
     return statement
-
-
-def _digest(statement: dict[str, Any]) -> str:
-    text = json.dumps(statement, sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=16).hexdigest()

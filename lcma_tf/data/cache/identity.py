@@ -1,14 +1,15 @@
-"""What tells the files of a source from others without reading them: names, sizes and times."""
+"""What tells a source from others without reading it: what was asked for, files' names, sizes, times."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["identity_of_files", "identity_of_folder"]
+__all__ = ["digest_of_values", "identity_of_files", "identity_of_folder"]
 
 
 def identity_of_files(root: str | os.PathLike[str], files: Iterable[str]) -> dict[str, Any]:
@@ -38,3 +39,9 @@ def identity_of_folder(folder: str | os.PathLike[str]) -> dict[str, Any]:
         return identity_of_files(top.parent, [top.name])
     found = (os.path.join(where, name) for where, _, names in os.walk(top) for name in names)
     return identity_of_files(top, sorted(os.path.relpath(file, top) for file in found))
+
+
+def digest_of_values(values: Mapping[str, Any]) -> str:
+    """Of values such as JSON can hold, in whatever order."""
+    text = json.dumps(values, sort_keys=True).encode()
+    return hashlib.blake2b(text, digest_size=16).hexdigest()

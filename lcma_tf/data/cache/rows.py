@@ -6,6 +6,7 @@ not in the system's cache would bring its neighbours with it, which a shuffled o
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import pathlib
@@ -22,36 +23,40 @@ __all__ = ["row_reader"]
 
 def row_reader(images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """A function from indices `[n]` to the images at them, `[n, H, W, C]`, in memory."""
-    try:
-        return _FileRows(images)
-    except (_NotOfAFileError, OSError):
-        return lambda rows: images[rows]
+    mapping = _mapping_of_entry(images)
+    if mapping is not None:
+        with contextlib.suppress(OSError):
+            return _FileRows(images, mapping)
+    return lambda rows: images[rows]
 
 
-class _NotOfAFileError(Exception):
-    pass
+def _mapping_of_entry(images: np.ndarray) -> mmap.mmap | None:
+    """The mapping that they are in, if it is that of an entry and can be read beside it."""
+    base: Any = images
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not (isinstance(images, np.memmap) and isinstance(base, mmap.mmap)):
+        return None
+    # A file of somebody else may have been replaced since.
+    is_entry = images.mode == "r" and (_path(images).parent / STATEMENT).exists()
+    can_read = images.flags.c_contiguous and hasattr(os, "posix_fadvise")
+    return base if is_entry and can_read else None
+
+
+def _path(images: Any) -> pathlib.Path:
+    return pathlib.Path(str(images.filename))
 
 
 class _FileRows:
     """Reads rows of an array that an entry has mapped."""
 
-    def __init__(self, images: np.ndarray):
-        mapping: Any = images
-        while isinstance(mapping, np.ndarray):
-            mapping = mapping.base
-        if not (isinstance(images, np.memmap) and isinstance(mapping, mmap.mmap)):
-            raise _NotOfAFileError
-        path = pathlib.Path(str(images.filename))
-        # A file of somebody else may have been replaced since.
-        is_entry = images.mode == "r" and (path.parent / STATEMENT).exists()
-        if not (is_entry and images.flags.c_contiguous and hasattr(os, "posix_fadvise")):
-            raise _NotOfAFileError
+    def __init__(self, images: np.ndarray, mapping: mmap.mmap):
         self._shape, self._dtype = images.shape[1:], images.dtype
         self._size = images[:1].nbytes
         # The mapping begins with the file: a header is shorter than a page.
         self._start = images.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
-        self._path = path
-        self._shuffled, self._in_order = (os.open(path, os.O_RDONLY) for _ in range(2))
+        self._path = _path(images)
+        self._shuffled, self._in_order = (os.open(self._path, os.O_RDONLY) for _ in range(2))
         weakref.finalize(self, _close, self._shuffled, self._in_order)
         os.posix_fadvise(self._shuffled, 0, 0, os.POSIX_FADV_RANDOM)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import pathlib
 import re
@@ -18,6 +16,7 @@ import numpy as np
 from lcma_tf.data.cache.entry import DamagedEntryError, Entry, write_statement
 from lcma_tf.data.cache.file_sink import refusals_named
 from lcma_tf.data.cache.filling import Filling, MemoryFilling
+from lcma_tf.data.cache.identity import digest_of_values
 from lcma_tf.data.cache.unfinished import Unfinished
 from lcma_tf.errors import UserError
 from lcma_tf.files.folder_lock import folder_lock
@@ -113,9 +112,9 @@ class DiskStore:
         kind = name.partition(":")[0]  # A path is in `asked`, from the root.
         known = {"kind": kind, "asked": dict(asked), "version": _VERSION}
         label = re.sub(r"[^A-Za-z0-9]+", "_", kind)[:40]
-        which = f"{label}-{_hash(known)[:12]}"  # Of whatever content.
+        which = f"{label}-{digest_of_values(known)[:12]}"  # Of whatever content.
         known["source"] = dict(source)
-        key = f"{which}-{_hash(known)[:16]}"
+        key = f"{which}-{digest_of_values(known)[:16]}"
         entry = self._entry(key)
         if entry is None:
             with self._locked(which) as is_locked:
@@ -215,8 +214,3 @@ def open_store(folder: str | os.PathLike[str] | None) -> Store:
         return DiskStore(pathlib.Path(os.path.expanduser(home), "lcma_tf"))
     except SaveError:
         return MEMORY
-
-
-def _hash(known: Mapping[str, Any]) -> str:
-    text = json.dumps(known, sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=16).hexdigest()

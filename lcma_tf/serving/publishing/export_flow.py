@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lcma_tf.choices import SCORES
 from lcma_tf.serving.client.checks import MAX_BATCH_SIZE
+from lcma_tf.serving.runtime.scoring_note import ScoringNote
 
 if TYPE_CHECKING:
     from lcma_tf.model import FlowModel
@@ -107,10 +109,7 @@ def export_flow(
     return version.path
 
 
-def _scoring_note(model: FlowModel, calibration: Calibration, max_batch_size: int):
-    from lcma_tf.choices import SCORES
-    from lcma_tf.serving.runtime.scoring_note import ScoringNote
-
+def _scoring_note(model: FlowModel, calibration: Calibration, max_batch_size: int) -> ScoringNote:
     config, anomaly_by = model.config, calibration.anomaly_by
     return ScoringNote(
         original_shape=config.original_shape or config.image_shape,
