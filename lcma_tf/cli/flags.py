@@ -46,6 +46,9 @@ def define_train_flags() -> None:
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
     flags.DEFINE_bool("rematerialize", False, "train in less memory, with longer steps")
+    flags.DEFINE_integer(
+        "intra_op_threads", None, "threads of one operation; default: TensorFlow's, all processors"
+    )
     show_in_help()
 
 
@@ -97,7 +100,13 @@ def study_config() -> StudyConfig:
 
 def runtime_options() -> dict[str, Any]:
     """The values of the flags for `lcma_tf.distribute.strategy.RuntimeConfig`, by name."""
-    names = ("num_devices", "steps_per_execution", "jit_compile", "rematerialize")
+    names = (
+        "num_devices",
+        "steps_per_execution",
+        "jit_compile",
+        "rematerialize",
+        "intra_op_threads",
+    )
     return {name: FLAGS[name].value for name in names}
 
 

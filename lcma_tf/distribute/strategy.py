@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from lcma_tf.config import ConfigError, TrainConfig
 from lcma_tf.distribute.workers import Cluster, Workers
+from lcma_tf.say import say
 
 __all__ = ["Runtime", "RuntimeConfig", "make_strategy"]
 
@@ -24,6 +25,9 @@ class RuntimeConfig:
         jit_compile: compile the training step with XLA; the noise then is another draw of the same kind.
         rematerialize: compute activations inside the conditioners anew in the backward pass instead of
             keeping them: less memory, longer steps.
+        intra_op_threads: threads that one operation may use on a CPU; None = TensorFlow's choice, all
+            of them. With 1 those that do not wait for each other still run at the same time, which for
+            small flows was the faster way on two processors (docs/performance.md).
 
     Example:
         ```python
@@ -38,14 +42,13 @@ class RuntimeConfig:
     steps_per_execution: int = 1
     jit_compile: bool = False
     rematerialize: bool = False
+    intra_op_threads: int | None = None
 
     def __post_init__(self):
-        if self.num_devices is not None and self.num_devices < 1:
-            raise ConfigError(f"`num_devices` must be at least 1; got {self.num_devices}.")
-        if self.steps_per_execution < 1:
-            raise ConfigError(
-                f"`steps_per_execution` must be at least 1; got {self.steps_per_execution}."
-            )
+        for name in ("num_devices", "steps_per_execution", "intra_op_threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"`{name}` must be at least 1; got {value}.")
 
     def check_fits(self, config: TrainConfig) -> None:
         """Raises `ConfigError` if a run of `config` would take steps that it was not asked for."""
@@ -91,12 +94,25 @@ class Runtime:
         Raises:
             ConfigError: as `make_strategy`.
         """
+        if config.intra_op_threads is not None:
+            _set_intra_op_threads(config.intra_op_threads)
         strategy = make_strategy(config.num_devices, batch_size)
         return cls(config, strategy, Workers(strategy))
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raises `ConfigError` unless a batch is as large on every replica."""
         _check_divides(self.strategy.num_replicas_in_sync, batch_size)
+
+
+def _set_intra_op_threads(count: int) -> None:
+    """Where TensorFlow runs already it keeps what it has, and that is said: only speed depends on it."""
+    threading = tf.config.threading
+    if threading.get_intra_op_parallelism_threads() == count:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError:
+        say(f"TensorFlow is in use already: intra_op_threads={count} comes too late, and is left out")
 
 
 def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Strategy:

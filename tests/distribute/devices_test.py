@@ -27,6 +27,33 @@ def test_two_logical_cpus_make_a_strategy():
     assert done.stdout.split() == ["2", "2"], done.stderr
 
 
+ONE_THREAD = """
+import tensorflow as tf
+from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
+Runtime.open(RuntimeConfig(intra_op_threads=1), 8)
+tf.zeros([1])  # TensorFlow is in use now.
+Runtime.open(RuntimeConfig(intra_op_threads=1), 8)
+Runtime.open(RuntimeConfig(intra_op_threads=2), 8)
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+def test_threads_of_an_operation_are_set_once():
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_THREAD], cwd=commands.ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "[lcma_tf] TensorFlow is in use already: intra_op_threads=2 comes too late, and is left out",
+        "1",
+    ], done.stderr
+
+
+@pytest.mark.parametrize("name", ["num_devices", "steps_per_execution", "intra_op_threads"])
+def test_a_number_below_one_is_refused(name):
+    with pytest.raises(lcma_tf.ConfigError, match=f"`{name}` must be at least 1; got 0"):
+        RuntimeConfig(**{name: 0})
+
+
 def test_training_asks_for_devices_before_it_loads_data(tmp_path, monkeypatch):
     done = []
 
