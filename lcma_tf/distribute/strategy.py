@@ -112,7 +112,9 @@ def _set_intra_op_threads(count: int) -> None:
     try:
         threading.set_intra_op_parallelism_threads(count)
     except RuntimeError:
-        say(f"TensorFlow is in use already: intra_op_threads={count} comes too late, and is left out")
+        say(
+            f"TensorFlow is in use already: intra_op_threads={count} comes too late, and is left out"
+        )
 
 
 def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Strategy:
