@@ -116,11 +116,21 @@ def _columns(measure: str, batch_sizes: Sequence[int]):
 
 def markdown(title: str, rows: Sequence[dict]) -> str:
     """One table for each measure of a suite; in parentheses the ratio to PyTorch eager."""
-    parts = [f"## {title}"]
+    parts = [f"## {title}", *([_flows(rows)] if rows else [])]
     for measure in dict.fromkeys(row["measure"] for row in rows):
         some = [row for row in rows if row["measure"] == measure]
         parts.append(_table(some, _columns(measure, some[0]["batch_sizes"])))
     return "\n\n".join(parts) + "\n"
+
+
+def _flows(rows: Sequence[dict]) -> str:
+    """The flow that is measured; of what differs between rows, all values."""
+    configs = [row["config"] for row in rows]
+    side, scales, filters, blocks = (
+        ", ".join(map(str, sorted({config[name] for config in configs})))
+        for name in ("image_size", "num_scales", "base_dim", "num_residual_blocks")
+    )
+    return f"RealNVP: {side} pixels a side, {scales} scales, {filters} filters, {blocks} blocks."
 
 
 def _table(rows, columns) -> str:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.architecture import DEVICES, BenchmarkConfig, conv_flops
+from benchmarks.architecture import DEVICES, BenchmarkConfig
 from benchmarks.contenders import CONTENDERS, missing_packages
 from benchmarks.report import markdown, summarize
 from benchmarks.rounds import run_job, run_rounds
@@ -24,6 +24,8 @@ from benchmarks.suites import SUITES, jobs_of
 __all__ = ["main"]
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "torch", "normflows", "numpy")
+# As Linux names them; which kernels run depends on these.
+VECTOR_UNITS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 INSTALL = "pip install -r requirements-benchmarks.txt"
 SMOKE = {"image_size": 16, "base_dim": 4, "num_residual_blocks": 1}
 
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
         "skipped": skipped,
         "suites": {},
     }
-    text = _heading(machine, config, batch_size, num_rounds, skipped)
+    text = _heading(machine, batch_size, num_rounds, skipped)
     options.output.mkdir(parents=True, exist_ok=True)
     suites = SUITES if options.suite == "all" else [options.suite]
     with tempfile.TemporaryDirectory() as cache:
@@ -76,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def describe_machine(config: BenchmarkConfig) -> dict:
-    """CPU, cores, threads, device and versions of what was measured."""
+    """CPU and its vector units, cores, threads, device and versions of what was measured."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -84,7 +86,8 @@ def describe_machine(config: BenchmarkConfig) -> dict:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "cpu": _cpu_model(),
+        "cpu": _cpu("model name") or platform.processor() or platform.machine(),
+        "vector_units": [unit for unit in VECTOR_UNITS if unit in _cpu("flags").split()],
         "cores": os.cpu_count(),
         "threads": config.threads,
         "device": _gpu_model() if config.device == "cuda" else "CPU",
@@ -93,14 +96,14 @@ def describe_machine(config: BenchmarkConfig) -> dict:
     }
 
 
-def _cpu_model() -> str:
+def _cpu(field: str) -> str:
+    """What Linux says of the first processor; empty where it says nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
+        return ""
     fields = (line.partition(":") for line in lines)
-    values = {name.strip(): value.strip() for name, _, value in reversed(list(fields))}
-    return values.get("model name") or platform.machine()
+    return next((value.strip() for name, _, value in fields if name.strip() == field), "")
 
 
 def _gpu_model() -> str:
@@ -112,16 +115,14 @@ def _gpu_model() -> str:
     return found.partition("\n")[0].strip() or "GPU"
 
 
-def _heading(machine, config, batch_size, num_rounds, skipped) -> str:
+def _heading(machine, batch_size, num_rounds, skipped) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    side = config.image_size
+    units = ", ".join(machine["vector_units"]) or "not known"
     lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, measured on "
-        f"{machine['device']}; {versions}.",
-        f"RealNVP: {side}x{side} images, {config.num_scales} scales, {config.base_dim} filters, "
-        f"{config.num_residual_blocks} blocks, {conv_flops(config) / 1e9:.2f} GFLOP of convolutions "
-        f"an image; training batch {batch_size}. Medians of {num_rounds} interleaved rounds; in "
-        "parentheses the ratio to PyTorch eager.",
+        f"{machine['cpu']} (vector units: {units}), {machine['cores']} cores, {machine['threads']} "
+        f"threads, measured on {machine['device']}; {versions}.",
+        f"Training batch {batch_size}. Medians of {num_rounds} interleaved rounds; in parentheses the "
+        "ratio to PyTorch eager.",
         *(f"Skipped: {name} needs {', '.join(m)}: `{INSTALL}`." for name, m in skipped.items()),
     ]
     return "\n\n".join(lines) + "\n"

@@ -82,9 +82,12 @@ def jobs_of(
         small = config if smoke else dataclasses.replace(config, **SMALL)
         jobs = [
             Job(name, measure, sizes, small)
-            for measure, sizes in (("train", (batch_size,)), ("score", scored), ("sample", scored))
-            for name in ("lcma", "torch", "bare")
-            if (name, measure) != ("bare", "sample")
+            for measure, sizes, names in (
+                ("train", (batch_size,), ("lcma", "lcma_serial_ops", "torch", "bare")),
+                ("score", scored, ("lcma", "torch", "bare")),
+                ("sample", scored, ("lcma", "torch")),
+            )
+            for name in names
         ]
     elif suite == "phases":
         quickstart = config if smoke else dataclasses.replace(config, **QUICKSTART)

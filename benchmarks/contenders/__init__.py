@@ -71,6 +71,7 @@ CONTENDERS = {
     "lcma": Entry("lcma"),
     "lcma_bfloat16": Entry("lcma", "bfloat16"),
     "lcma_batch_invariant": Entry("lcma", "batch_invariant"),
+    "lcma_serial_ops": Entry("lcma", "serial_ops"),
     "lcma_rematerialize": Entry("lcma", "rematerialize"),
     "lcma_jit": Entry("lcma", "jit"),
     "lcma_jit_bfloat16": Entry("lcma", "jit_bfloat16"),

@@ -1,8 +1,9 @@
 """lcma_tf: a `FlowModel` trained as `fit` trains it; scores and samples from its frozen copy.
 
 Variants: "bfloat16" (`--mixed_precision`, `frozen(mixed_precision=True)`), "batch_invariant"
-(`frozen(batch_invariant=True)`), "rematerialize", "jit" (training by XLA), "jit_bfloat16" (both). And
-"glow": not the RealNVP but the Glow of `normflows_glow`, layer for layer.
+(`frozen(batch_invariant=True)`), "rematerialize", "serial_ops" (`--intra_op_threads=1`), "jit" (training
+by XLA), "jit_bfloat16" (both). And "glow": not the RealNVP but the Glow of `normflows_glow`, layer for
+layer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ __all__ = ["build"]
 
 def build(config: BenchmarkConfig, variant: str = "") -> LcmaContender:
     prepare(config)
+    if variant == "serial_ops":
+        tf.config.threading.set_intra_op_parallelism_threads(1)
     return LcmaContender(config, variant)
 
 

@@ -5,6 +5,9 @@ Speed is not tested: no figure of a busy machine means anything.
 
 import dataclasses
 import importlib
+import platform
+import sys
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -21,6 +24,7 @@ from benchmarks.rounds import (
     run_job,
     run_rounds,
 )
+from benchmarks.run import VECTOR_UNITS, describe_machine
 from benchmarks.suites import SUITES, Job, jobs_of
 
 TINY = BenchmarkConfig(image_size=8, base_dim=4, num_residual_blocks=1, threads=1)
@@ -79,11 +83,27 @@ def test_the_table():
     )
     lines = markdown("train", rows).splitlines()
     assert lines[0] == "## train"
-    assert len({line.count("|") for line in lines[2:]}) == 1
-    assert "| lcma |  | 1.500 (0.75) |" in lines[4]
-    assert "1 of 2 rounds disturbed" in lines[4]
-    assert "| torch |  | 2.000 |" in lines[5]
-    assert "it / broke" in lines[6]
+    assert lines[2] == "RealNVP: 8 pixels a side, 2 scales, 4 filters, 1 blocks."
+    assert len({line.count("|") for line in lines[4:]}) == 1
+    assert "| lcma |  | 1.500 (0.75) |" in lines[6]
+    assert "1 of 2 rounds disturbed" in lines[6]
+    assert "| torch |  | 2.000 |" in lines[7]
+    assert "it / broke" in lines[8]
+
+
+def test_a_curve_says_what_differs():
+    wide = dataclasses.replace(job("lcma"), config=dataclasses.replace(TINY, base_dim=8))
+    rows = summarize([outcome("lcma", 1.0), Outcome(wide, steps(2.0), [False])])
+    assert " 4, 8 filters, " in markdown("width", rows)
+
+
+def test_the_processor_and_its_vector_units_are_told():
+    machine = describe_machine(TINY)
+    assert machine["cpu"]
+    assert set(machine["vector_units"]) <= set(VECTOR_UNITS)
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        flags = Path("/proc/cpuinfo").read_text().split()
+        assert [unit for unit in VECTOR_UNITS if unit in flags] == machine["vector_units"]
 
 
 def test_a_disturbed_round_is_repeated_twice_at_most_and_the_quietest_attempt_counts():
