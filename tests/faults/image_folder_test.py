@@ -9,6 +9,7 @@ from PIL import Image
 import commands
 import lcma_tf
 from lcma_tf import data
+from lcma_tf.data.sources import folder_walk
 from lcma_tf.data.sources.image_folder import hashed_split
 from lcma_tf.experiment.run_images import load_images, whose_images
 from lcma_tf.experiment.workdir import Workdir
@@ -346,3 +347,15 @@ def test_a_run_says_what_it_leaves_out_and_remembers_that_it_does(folder, tmp_pa
     (folder / "train" / "c.png").unlink()
     refused = commands.call("lcma_tf.train", *command)
     commands.assert_refused(refused, "skip_bad_images=True there and False now")
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(-1.0, True), (60.0, False)])
+def test_a_walk_that_takes_long_counts_what_it_found(tmp_path, monkeypatch, capsys, seconds, shown):
+    for name in ("a/1.png", "a/2.txt", "b/c/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(folder_walk, "_SECONDS", seconds)
+    (files,), skipped = folder_walk.walk("images", [tmp_path])
+    assert list(map(folder_walk.relative_names(tmp_path), files)) == ["a/1.png", "b/c/3.jpg"]
+    assert skipped == {".txt": 1}
+    assert ("6/" in capsys.readouterr().out) == shown  # Entries, the three folders among them.

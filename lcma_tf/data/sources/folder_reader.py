@@ -15,6 +15,7 @@ from lcma_tf.data.cache import Filling, Store
 from lcma_tf.data.cache.identity import identity_of_files
 from lcma_tf.data.image_data import DataError
 from lcma_tf.data.resize import center_square
+from lcma_tf.data.sources.folder_walk import relative_names
 from lcma_tf.files.paths import printable
 from lcma_tf.image_files import ImageFileError, decode_image, has_transparency, read_image_file
 
@@ -53,7 +54,7 @@ class FolderReader:
             DataError: a file that cannot be decoded, or is of another size than the first.
             SaveError: the store cannot be written to.
         """
-        start = len(str(self._root / "_")) - 1
+        name_of = relative_names(self._root)
         asked = {
             "folder": os.path.abspath(self._root),
             "image_size": self._image_size,
@@ -61,7 +62,7 @@ class FolderReader:
             "splits": list(splits),
         }
         source = {
-            split: identity_of_files(self._root, (str(file)[start:] for file in files))
+            split: identity_of_files(self._root, map(name_of, files))
             for split, files in splits.items()
         }
         arrays, state = store.arrays(

@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import keras
 
 from lcma_tf.data.image_data import DataError
 from lcma_tf.files.paths import printable
 
-__all__ = ["SUFFIXES", "walk"]
+__all__ = ["SUFFIXES", "relative_names", "walk"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+_SECONDS = 2.0  # What takes no longer is not shown.
+
+
+def relative_names(folder: Path) -> Callable[[Path], str]:
+    """A function of a path below `folder`: its name relative to it, with slashes.
+
+    Several times as fast as `relative_to`, for those who have a million of them.
+    """
+    start = len(str(folder / "_")) - 1
+    return lambda file: str(file)[start:].replace(os.sep, "/")
 
 
 def walk(
@@ -39,32 +52,58 @@ def walk(
     """
     entered = set() if above is None else {_identity(name, above)}
     skipped: Counter[str] = Counter()
+    progress = _Progress()
     found = []
     for folder in folders:
         of_folder = set()  # Folders that the user names are read whatever the others hold.
-        found.append(_files_below(name, folder, of_folder, skipped))
+        found.append(_files_below(name, folder, of_folder, skipped, progress))
         entered |= of_folder
     pending = [(files, link) for files, links in found for link in links]
     while pending:
         deeper = []
         for files, link in pending:
-            below, links = _files_below(name, link, entered, skipped)
+            below, links = _files_below(name, link, entered, skipped, progress)
             files.extend(below)
             deeper.extend((files, further) for further in links)
         pending = deeper
+    progress.end()
     in_order = [
-        sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+        sorted(files, key=relative_names(folder))
         for folder, (files, _) in zip(folders, found, strict=True)
     ]
     return in_order, skipped
 
 
+class _Progress:
+    """A bar that counts the files of folders that take long to walk."""
+
+    def __init__(self):
+        self._count, self._begun = 0, time.monotonic()
+        self._bar: keras.utils.Progbar | None = None
+
+    def add(self, count: int) -> None:
+        self._count += count
+        if self._bar is None and time.monotonic() - self._begun > _SECONDS:
+            self._bar = keras.utils.Progbar(None, interval=1.0, unit_name="file")
+        if self._bar is not None:
+            self._bar.update(self._count)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.update(self._count, finalize=True)
+
+
 def _files_below(
-    name: str, top: Path, entered: set[tuple[int, int]], skipped: Counter[str]
+    name: str,
+    top: Path,
+    entered: set[tuple[int, int]],
+    skipped: Counter[str],
+    progress: _Progress,
 ) -> tuple[list[Path], list[Path]]:
     """Image files, and links to folders, in `top` and in the real folders below it.
 
-    What is in `entered` already is left out; what is read is added, and other files to `skipped`.
+    What is in `entered` already is left out; what is read is added, other files to `skipped`, and how
+    many entries there were to `progress`.
     """
     files, links, left = [], [], [top]
     while left:
@@ -73,7 +112,9 @@ def _files_below(
         if identity in entered:
             continue
         entered.add(identity)
-        for entry in _entries(name, folder):
+        entries = _entries(name, folder)
+        progress.add(len(entries))
+        for entry in entries:
             path = folder / entry.name
             with _reading(name, path):
                 is_folder = entry.is_dir()

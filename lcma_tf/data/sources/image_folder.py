@@ -13,7 +13,7 @@ from lcma_tf.data.cache import MEMORY, Store
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
 from lcma_tf.data.one_split import WHOLE, OneSplit
 from lcma_tf.data.sources.folder_reader import FolderReader, skipped_by_suffix
-from lcma_tf.data.sources.folder_walk import SUFFIXES, walk
+from lcma_tf.data.sources.folder_walk import SUFFIXES, relative_names, walk
 from lcma_tf.data.splits import shares
 from lcma_tf.files.paths import printable
 
@@ -154,7 +154,7 @@ def load_folder_to_score(
         whole,
         images[whole],
         description=_described(rule, reader, skipped),
-        file_names=tuple(file.relative_to(root).as_posix() for file in good[whole]),
+        file_names=tuple(map(relative_names(root), good[whole])),
     )
 
 
@@ -189,8 +189,9 @@ def _sub_folders(root: Path) -> list[str]:
 
 def _by_hash(root: Path, files: list[Path], share: float | None) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    name_of = relative_names(root)
     for file in files:
-        found[hashed_split(file.relative_to(root).as_posix(), share)].append(file)
+        found[hashed_split(name_of(file), share)].append(file)
     return found
 
 
