@@ -21,6 +21,7 @@ __all__ = [
     "FLOWS",
     "FLOW_KINDS",
     "INPUTS",
+    "OPTIMIZERS",
     "PIXEL_TRANSFORMS",
     "RESAMPLERS",
     "RESIZES",
@@ -126,6 +127,15 @@ RULES = Choices(
         "random": "lcma_tf.factorization.rules:RANDOM",
         "realnvp": "lcma_tf.factorization.rules:REALNVP",
         "none": "lcma_tf.factorization.rules:NONE",  # Nothing exits: the pretraining network.
+    }
+)
+
+# `TrainConfig.optimizer`: a class of Keras optimizers, called with the arguments of
+# `lcma_tf.model.FusedAdam`, of which it is best a subclass: see `lcma_tf.training.phase.make_optimizer`.
+OPTIMIZERS = Choices(
+    {
+        "adam": "lcma_tf.model.fused_adam:FusedAdam",
+        "muon": "lcma_tf.model.fused_muon:FusedMuon",
     }
 )
 

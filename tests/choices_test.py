@@ -29,6 +29,7 @@ def test_these_are_the_tables():
         "RESAMPLERS",
         "SCORES",
         "INPUTS",
+        "OPTIMIZERS",
         "TABLES",
         "RESIZES",
     }

@@ -48,6 +48,7 @@ REFUSED_BY_TRAIN = {
     "pretrain_steps": [0, -1, 2.0, "2"],
     "factorize_at_step": [0, -1, TrainConfig().train_steps, 2.0, "2", True],
     "batch_size": [0, -64, *NOT_INTEGERS],
+    "optimizer": ["sgd", "", None],
     "learning_rate": [0.0, -1e-3, *NOT_NUMBERS],
     "learning_rate_schedule": ["linear", None],
     "warmup_steps": [-1, *NOT_INTEGERS],

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-from lcma_tf.choices import RESAMPLERS, RULES, SOURCES
+from lcma_tf.choices import OPTIMIZERS, RESAMPLERS, RULES, SOURCES
 from lcma_tf.config.checks import (
     ConfigError,
     is_finite,
@@ -72,7 +72,8 @@ class TrainConfig(OptionConfig):
             first ones, are those of a flow without splits, by which the rule then decides; the others go
             on with its weights. `pretrain_steps` is not read. None = a pretraining of its own.
         batch_size: images a step, over all devices.
-        learning_rate: of Adam; the peak one, if the schedule is not constant.
+        optimizer: `adam` or `muon` (`lcma_tf.model.FusedMuon`), or another of `choices.OPTIMIZERS`.
+        learning_rate: of the optimizer; the peak one, if the schedule is not constant.
         learning_rate_schedule: `constant` (the paper's) or `cosine` (decays to zero).
         warmup_steps: linear warm-up before the schedule.
         clip_norm: global norm at which gradients of nats per image are clipped.
@@ -138,7 +139,8 @@ class TrainConfig(OptionConfig):
         "learned; default: after a pretraining of its own",
     )
     batch_size: int = option(64, "images a step, over all devices")
-    learning_rate: float = option(1e-3, "of Adam")
+    optimizer: str = option("adam", "adam, or muon: for kernels, and Adam for the rest", OPTIMIZERS)
+    learning_rate: float = option(1e-3, "of the optimizer")
     learning_rate_schedule: str = option(
         "constant", "constant, or decaying to zero along a cosine", ("constant", "cosine")
     )

@@ -10,6 +10,7 @@ from lcma_tf.model.files import MODEL_FILE, ModelFileError, load, load_weights
 from lcma_tf.model.flow_model import FlowModel
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.model.fused_muon import FusedMuon
 from lcma_tf.model.recalibration import recalibrate
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FlowModel",
     "FrozenFlow",
     "FusedAdam",
+    "FusedMuon",
     "ImageDensity",
     "ModelFileError",
     "NegativeLogLikelihood",

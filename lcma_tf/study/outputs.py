@@ -121,7 +121,8 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         f"{_of_levels(flow)}coupling `{flow.coupling}`, exit_prior `{flow.exit_prior}`, "
         + ", ".join(f"{name} {value}" for name, value in flow.own_fields().items())
         + ".",
-        f"Training: batches of {train.batch_size}, Adam, learning rate {train.learning_rate:g}, "
+        f"Training: batches of {train.batch_size}, {train.optimizer.capitalize()}, learning rate "
+        f"{train.learning_rate:g}, "
         f"schedule {train.learning_rate_schedule} over each run's own steps, warm-up "
         f"{train.warmup_steps} steps, "
         f"{'' if train.ema is None else f'averaged weights of momentum {train.ema:g}, '}"

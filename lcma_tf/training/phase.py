@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
+from lcma_tf.choices import OPTIMIZERS
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data import ImageData, training_batches
 from lcma_tf.distribute.batches import distribute_evaluation, distribute_training
@@ -19,7 +20,6 @@ from lcma_tf.factorization import Factorization
 from lcma_tf.files.saving import NO_ROOM, refusals_named, written_whole
 from lcma_tf.model import FlowModel, load_weights, recalibrate
 from lcma_tf.model.bits_per_dim import NegativeLogLikelihood
-from lcma_tf.model.fused_adam import FusedAdam
 from lcma_tf.model.recalibration import moves_moments
 from lcma_tf.say import say
 from lcma_tf.stopwatch import timed
@@ -205,7 +205,7 @@ def full_disk_named(path: pathlib.Path) -> Iterator[None]:
 def make_optimizer(
     config: TrainConfig, num_steps: int, first_step: int = 0
 ) -> keras.optimizers.Optimizer:
-    """Adam as the RealNVP program sets it, with the schedule and clipping of `config`.
+    """The optimizer of `config`, with its schedule and clipping; Adam as the RealNVP program sets it.
 
     Args:
         num_steps: at which the schedule ends.
@@ -220,7 +220,7 @@ def make_optimizer(
             decay_steps=num_steps - config.warmup_steps,
             alpha=0.0 if config.learning_rate_schedule == "cosine" else 1.0,
         )
-    return FusedAdam(
+    return OPTIMIZERS[config.optimizer](
         rate,  # pyright: ignore[reportArgumentType]
         epsilon=1e-8,
         first_step=first_step,

@@ -22,7 +22,7 @@ import tensorflow as tf
 from testing import random_images, tiny_flow, tiny_glow
 from lcma_tf import NegativeLogLikelihood
 from lcma_tf.distribute.strategy import make_strategy
-from lcma_tf.model.fused_adam import FusedAdam
+from lcma_tf.model import FusedAdam, FusedMuon
 from lcma_tf.training.averaged_weights import AveragedWeights
 
 make_strategy(2, 6)  # Makes the two logical devices, before TensorFlow starts.
@@ -123,8 +123,30 @@ def train(num_devices, moments, channels, rematerialize, fit=fit_evenly, couplin
     }
 
 
+def steps_of_muon(num_devices):
+    # Of gradients far from zero, of which each replica has a part.
+    shapes, rng = [(2, 3, 3, 2, 4), (3, 3, 2, 4), (4,)], np.random.default_rng(0)
+    gradients = [rng.normal(size=shape).astype("float32") for shape in shapes]
+    strategy = make_strategy(num_devices, batch_size=6)
+    with strategy.scope():
+        variables = [keras.Variable(np.ones(shape, "float32")) for shape in shapes]
+        muon = FusedMuon(0.1)
+        muon.build(variables)
+
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        share = tf.cast(replica + 1, tf.float32) / sum(range(1, num_devices + 1))
+        muon.apply([tf.constant(gradient) * share for gradient in gradients])
+
+    for _ in range(2):
+        strategy.run(tf.function(step))
+    return [variable.numpy().tolist() for variable in variables]
+
+
+muon = {devices: steps_of_muon(n) for devices, n in (("one", 1), ("two", 2))}
+
 # Flows one after the other, as a run pretrains and trains, of different shapes.
-print(json.dumps({
+print(json.dumps({"muon": muon} | {
     name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2, *fit)
            for devices, num_devices in (("one", 1), ("two", 2))}
     for name, moments, channels, rematerialize, *fit in (
@@ -164,6 +186,13 @@ GLOWS = ("glow", "glow, uneven")
 @pytest.fixture(params=[*REALNVPS, *GLOWS])
 def one_and_two(request, results):
     return results[request.param]["one"], results[request.param]["two"]
+
+
+def test_orthogonal_steps_are_those_of_the_global_gradient(results):
+    one, two = results["muon"]["one"], results["muon"]["two"]
+    for alone, shared in zip(one, two, strict=True):
+        assert np.ptp(alone) > 0.1  # They moved, and not all alike.
+        np.testing.assert_allclose(shared, alone, rtol=1e-4, atol=1e-4)
 
 
 def assert_equal_by_name(one, two, rtol, atol):
