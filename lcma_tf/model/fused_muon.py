@@ -15,7 +15,9 @@ __all__ = ["FusedMuon", "orthogonalized"]
 # Of the quintic whose iterates bring singular values from (0, 1] near 1 in five steps.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _NUM_ITERATIONS = 5
-_SIZE = 0.2  # Root mean square of a step at learning rate 1: about that of Adam's.
+# Root mean square of a step at learning rate 1. Twice that of the source, which is Adam's: the norm of a
+# weight-normalized kernel does not matter, only how far it turns.
+_SIZE = 0.4
 
 
 @keras.saving.register_keras_serializable("lcma_tf")
@@ -24,7 +26,7 @@ class FusedMuon(FusedAdam):
 
     A kernel `[..., h, w, c_in, c_out]` is a matrix of h w c_in rows and c_out columns, or a stack of
     such. The moving average of a matrix's gradients is replaced by a matrix near the closest one with
-    orthonormal columns (or rows), as long as a step of Adam's is on average, so that one learning rate
+    orthonormal columns (or rows), about as long as a large step of Adam's, so that one learning rate
     serves both. A direction in which gradients are small then counts as much as any other.
 
     `keras.optimizers.Muon` leaves what has more than two dimensions, hence all convolutions, to AdamW.

@@ -56,7 +56,7 @@ def expected_steps(start, gradients, rate, momentum):
         gradient = gradient.reshape(average.shape)
         average = momentum * average + (1 - momentum) * gradient
         for index, matrix in enumerate((1 - momentum) * gradient + momentum * average):
-            size = 0.2 * np.sqrt(max(matrix.shape))
+            size = 0.4 * np.sqrt(max(matrix.shape))
             matrices[index] -= rate * size * newton_schulz(matrix)
     return matrices.reshape(start.shape)
 
