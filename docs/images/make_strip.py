@@ -14,7 +14,7 @@ import numpy as np
 import lcma_tf
 
 _SIDE = 4  # Images of a grid, down and across.
-_CHANNEL = 1  # Green.
+_CHANNEL = 0  # Of the turned colours the one that varies most: brightness, nearly.
 
 
 def main(workdir: str) -> None:

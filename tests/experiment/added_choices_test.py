@@ -23,6 +23,7 @@ from lcma_tf.experiment.run_images import load_images
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import SplitRule
 from lcma_tf.factorization.masks import checkerboard
+from lcma_tf.model import FusedAdam
 from lcma_tf.scores.table import Score
 from lcma_tf.serving.publishing.export_flow import export_flow
 
@@ -113,6 +114,16 @@ def load_toy(path, data_dir, image_size, resampler="antialias"):
     return ImageData("toy", images[:24], images[24:32], images[32:])
 
 
+class Counted(FusedAdam):
+    """Knows how many trainings it was made for."""
+
+    made = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        Counted.made += 1
+
+
 ADDED = {
     "FLOWS": {"toy": ToyFlow},
     "COUPLINGS": {"bulge": Bulge},
@@ -120,6 +131,7 @@ ADDED = {
     "RULES": {
         "largest_half": SplitRule("the half that contributes most", largest_half, "contributions")
     },
+    "OPTIMIZERS": {"counted": Counted},
     "SOURCES": {"toy:": load_toy},
     "RESAMPLERS": {"corner": lambda image, size: image[:size, :size]},
     "SCORES": {"first_latents": Score("nats", lambda known: known.measures["latent_1"], "low")},
@@ -129,6 +141,7 @@ TOY = {
     "coupling": "bulge",
     "pixel_transform": "mirrored",
     "split_rule": "largest_half",
+    "optimizer": "counted",
     "resampler": "corner",
     "image_size": 8,
     "pretrain_steps": 2,
@@ -175,6 +188,7 @@ def test_a_run_with_one_of_each_has_them(run):
     assert (flow.flow, flow.pixel_transform, flow.image_shape) == ("toy", "mirrored", SHAPE)
     assert flow.coupling == "bulge"
     assert (train.split_rule, train.resampler) == ("largest_half", "corner")
+    assert train.optimizer == "counted" and Counted.made == 2  # A pretraining and a training.
     metrics = workdir.read_metrics()
     assert metrics["split_rule"] == "largest_half" and metrics["pretrain_steps"] == 2
     assert metrics["num_parameters"] == 3 * (3 + 6)
