@@ -20,6 +20,7 @@ from benchmarks.contenders import CONTENDERS, missing_packages
 from benchmarks.report import markdown, summarize
 from benchmarks.rounds import run_job, run_rounds
 from benchmarks.suites import SUITES, jobs_of
+from lcma_tf.processor import processor_fields
 
 __all__ = ["main"]
 
@@ -85,25 +86,16 @@ def describe_machine(config: BenchmarkConfig) -> dict:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    cpu = processor_fields()
     return {
-        "cpu": _cpu("model name") or platform.processor() or platform.machine(),
-        "vector_units": [unit for unit in VECTOR_UNITS if unit in _cpu("flags").split()],
+        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "vector_units": [unit for unit in VECTOR_UNITS if unit in cpu.get("flags", "").split()],
         "cores": os.cpu_count(),
         "threads": config.threads,
         "device": _gpu_model() if config.device == "cuda" else "CPU",
         "system": platform.platform(),
         "versions": versions,
     }
-
-
-def _cpu(field: str) -> str:
-    """What Linux says of the first processor; empty where it says nothing."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    fields = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in fields if name.strip() == field), "")
 
 
 def _gpu_model() -> str:

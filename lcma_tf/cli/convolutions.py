@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Set
 
+from lcma_tf.processor import processor_fields
+
 __all__ = ["TOLD", "choose_convolutions", "chosen"]
 
 _NAME = "TF_ENABLE_ONEDNN_OPTS"
@@ -47,11 +49,4 @@ def chosen(features: Set[str]) -> str | None:
 
 
 def _features() -> Set[str]:
-    try:
-        with open("/proc/cpuinfo") as file:
-            lines = (line.partition(":") for line in file)
-            return next(
-                (set(words.split()) for name, _, words in lines if name.strip() == "flags"), set()
-            )
-    except OSError:
-        return set()
+    return set(processor_fields().get("flags", "").split())

@@ -21,6 +21,7 @@ from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
 from lcma_tf.errors import UserError
 from lcma_tf.files.paths import expanded, kind_of_dataset
 from lcma_tf.files.saving import refusals_named
+from lcma_tf.processor import processor_fields
 
 __all__ = ["Cell", "Cells", "CellsError", "processor"]
 
@@ -154,12 +155,9 @@ class Cells:
 
 def processor() -> str:
     """The processor that this runs on, with its widest vector units."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    found = processor_fields()
+    if not found:
         return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in reversed(lines))  # The first core's come last.
-    found = {name.strip(): value.strip() for name, _, value in pairs}
     flags = found.get("flags", "").split()
     units = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "no AVX")
     return f"{found.get('model name', platform.machine())}, {units}"

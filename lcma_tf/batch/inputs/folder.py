@@ -11,7 +11,7 @@ from pathlib import Path
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.rows import Row
 from lcma_tf.data.sources.folder_reader import skipped_by_suffix
-from lcma_tf.data.sources.folder_walk import walk
+from lcma_tf.data.sources.folder_walk import relative_names, walk
 from lcma_tf.files.paths import expanded, printable
 
 __all__ = ["open_folder"]
@@ -21,7 +21,7 @@ class _Files:
     """Files in order of their names relative to `root`; each is opened by whoever decodes it."""
 
     def __init__(self, root: Path, files: Sequence[Path], note: str):
-        self._root, self._files, self.note = root, files, note
+        self._name_of, self._files, self.note = relative_names(root), files, note
         self.digest = _digest(root, files)
 
     def __len__(self) -> int:
@@ -29,7 +29,7 @@ class _Files:
 
     def read(self, start: int) -> Iterator[Row]:
         for file in self._files[start:]:
-            yield Row(_relative(self._root, file), file)
+            yield Row(self._name_of(file), file)
 
 
 def open_folder(name: str, data_dir: str | None = None) -> _Files:
@@ -54,7 +54,7 @@ def open_folder(name: str, data_dir: str | None = None) -> _Files:
             f"`input` must be an existing folder, or a pattern that files match; got {printable(name)!r}"
         )
     root = _before_wildcards(path)
-    files = sorted(map(Path, found), key=lambda file: _relative(root, file))
+    files = sorted(map(Path, found), key=relative_names(root))
     return _Files(root, files, "")
 
 
@@ -64,19 +64,15 @@ def _before_wildcards(pattern: str) -> Path:
     return Path(*parts[:fixed])
 
 
-def _relative(root: Path, file: Path) -> str:
-    return file.relative_to(root).as_posix()
-
-
 def _digest(root: Path, files: Sequence[Path]) -> str:
     """Of names, sizes and times of the last change: a file that was changed is another one."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest, name_of = hashlib.blake2b(digest_size=16), relative_names(root)
     for file in files:
         try:
             found = os.stat(file)
             state = (found.st_size, found.st_mtime_ns)
         except OSError:  # A link to nowhere: its row says so.
             state = None
-        text = repr((_relative(root, file), state))
+        text = repr((name_of(file), state))
         digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
