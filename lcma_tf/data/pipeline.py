@@ -11,6 +11,7 @@ instead of 16.
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.data.ahead import AHEAD, ahead
 from lcma_tf.data.cache.rows import row_reader
 from lcma_tf.data.image_data import DataError
 
@@ -63,10 +64,10 @@ def training_batches(
     indices = tf.data.Dataset.counter(start_step // steps_per_epoch).flat_map(epoch_indices)
     indices = indices.skip(start_step % steps_per_epoch)
     batches = indices.enumerate(start_step).map(
-        batch_at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        batch_at, num_parallel_calls=AHEAD, deterministic=True
     )
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+    return batches.apply(endless).apply(ahead)
 
 
 def check_training_batches(images: np.ndarray, batch_size: int) -> None:
@@ -87,7 +88,7 @@ def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
     _check(images, batch_size)
     batches = tf.data.Dataset.range(len(images)).batch(batch_size)
     batches = batches.map(lambda indices: gather_images(images, indices))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.apply(ahead)
 
 
 def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:

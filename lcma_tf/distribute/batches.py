@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.config import ConfigError
-from lcma_tf.data import evaluation_batches, gather_images
+from lcma_tf.data import ahead, evaluation_batches, gather_images
 
 __all__ = ["distribute_evaluation", "distribute_training"]
 
@@ -41,7 +41,7 @@ def distribute_training(
             return tf.data.Dataset.from_tensor_slices(split[mine.start : mine.stop])
 
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        return batches.flat_map(pieces).apply(endless).prefetch(tf.data.AUTOTUNE)
+        return batches.flat_map(pieces).apply(endless).apply(ahead)
 
     return strategy.distribute_datasets_from_function(of_worker)
 
@@ -79,7 +79,7 @@ def distribute_evaluation(
         mine = bounds[:, _local_replicas(context)].reshape(-1, 2)
         pieces = tf.data.Dataset.from_tensor_slices(mine)
         pieces = pieces.map(lambda bound: gather_images(images, tf.range(bound[0], bound[1])))
-        return pieces.prefetch(tf.data.AUTOTUNE)
+        return pieces.apply(ahead)
 
     return strategy.distribute_datasets_from_function(of_worker), num_steps
 

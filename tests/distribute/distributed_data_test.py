@@ -48,14 +48,25 @@ def test_the_pieces_of_a_step_are_its_batch_in_order(num_workers, num_replicas, 
         np.testing.assert_array_equal(np.concatenate(pieces), batch)
 
 
-def test_endless_batches_stay_endless():
-    class Kept(Replicas):
-        def distribute_datasets_from_function(self, of_worker):
-            return of_worker(tf.distribute.InputContext(1, 0, 2))
+class Kept(Replicas):
+    """Returns the data set of its one worker as it is."""
 
+    def distribute_datasets_from_function(self, of_worker):
+        return of_worker(tf.distribute.InputContext(1, 0, 2))
+
+
+def test_endless_batches_stay_endless():
     split = distribute_training(Kept(1, 2), training_batches(random_images(8, SHAPE), 4, seed=0))
     assert split.cardinality() == tf.data.INFINITE_CARDINALITY
     assert split.element_spec.shape == (2, *SHAPE)
+
+
+def test_tf_data_tunes_nothing():
+    images = random_images(8, SHAPE)
+    training = distribute_training(Kept(1, 2), training_batches(images, 4, seed=0))
+    evaluation, _ = distribute_evaluation(Kept(1, 2), images, 4)
+    assert training.options().autotune.enabled is False
+    assert evaluation.options().autotune.enabled is False
 
 
 @pytest.mark.parametrize(("num_workers", "num_replicas"), LAYOUTS)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.rows import Row
+from lcma_tf.data.ahead import ahead
 from lcma_tf.data.sources.local_files import reading
 from lcma_tf.data.sources.tfds import find_builder
 from lcma_tf.data.sources.tfds_arrays import image_dataset, prepare, require_images
@@ -34,7 +35,7 @@ class _Examples:
 
     def read(self, start: int) -> Iterator[Row]:
         with reading(self._name, f"`{self._split}` of {self._builder.data_dir}"):
-            images = image_dataset(self._builder, self._split).skip(start).prefetch(1)
+            images = image_dataset(self._builder, self._split).skip(start).apply(ahead)
             for index, image in enumerate(images.as_numpy_iterator(), start):
                 yield Row(f"{index}", image)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lcma_tf.data.ahead import ahead
 from lcma_tf.data.cache import MEMORY, Filling, Store
 from lcma_tf.data.cache.filling import MemoryFilling
 from lcma_tf.data.cache.identity import identity_of_folder
@@ -166,14 +167,14 @@ def _batches(
     if transform is None and image_size is not None:
         transform = functools.partial(center_square_pixels, size=image_size)
     if transform is not None:
-        for image in images.skip(num_skipped).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        for image in images.skip(num_skipped).apply(ahead).as_numpy_iterator():
             yield transform(image)[None]
         return
     # Some sets declare [None, None, 3] although all their images are of one size.
     shape = next(iter(images.take(1).as_numpy_iterator()), np.zeros((0, 0, 3))).shape
     batches = images.map(lambda image: tf.ensure_shape(image, shape)).skip(num_skipped)
     try:
-        yield from batches.batch(_BATCH).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        yield from batches.batch(_BATCH).apply(ahead).as_numpy_iterator()
     except tf.errors.InvalidArgumentError as error:
         if "not compatible with expected shape" not in str(error):
             raise  # A picture that cannot be decoded.
