@@ -6,8 +6,8 @@ import collections
 import concurrent.futures
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from lcma_tf.batch.pictures import Pictures
 from lcma_tf.batch.rows import Content, Rows
 from lcma_tf.image_files import ImageFileError
 
-__all__ = ["AHEAD", "Batch", "batch_of", "batches", "decoded"]
+__all__ = ["AHEAD", "Batch", "batch_of", "batches", "decoded", "one_ahead"]
 
-AHEAD = 2  # Batches that are decoded while one is scored.
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+AHEAD = 1  # Batches that are decoded while the next to be scored waits for its turn.
 _MAX_THREADS = 8  # Each may hold one whole picture.
 
 
@@ -38,7 +41,7 @@ class Batch(NamedTuple):
 def batches(rows: Rows, start: int, batch_size: int, pictures: Pictures) -> Iterator[Batch]:
     """The rows from `start` on, `batch_size` at a time, the last batch smaller.
 
-    At most `AHEAD + 2` batches are alive, the one that the caller has among them, and a whole picture
+    At most `AHEAD + 1` batches are held here, besides those that the caller has, and a whole picture
     for each thread.
 
     Raises:
@@ -64,6 +67,22 @@ def batches(rows: Rows, start: int, batch_size: int, pictures: Pictures) -> Iter
             yield _batch(*waiting.popleft(), pictures)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def one_ahead(function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """`function` of each item, in order, by a thread that has the next one while the caller has this.
+
+    By one thread alone: with oneDNN several runs of one graph at the same time are not safe.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1, "ahead") as thread:
+        made = None
+        for item in items:
+            following = thread.submit(function, item)
+            if made is not None:
+                yield made.result()
+            made = following
+        if made is not None:
+            yield made.result()
 
 
 def decoded(content: Content, pictures: Pictures) -> np.ndarray | str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
 
-from lcma_tf.batch.batches import Batch, batches
+from lcma_tf.batch.batches import Batch, batches, one_ahead
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.partial import Partial, as_line, differing, partial_path
 from lcma_tf.batch.pictures import REFUSE, Pictures
 from lcma_tf.batch.rows import Rows
-from lcma_tf.batch.scorer import Scorer
+from lcma_tf.batch.scorer import ScoredRow, Scorer
 from lcma_tf.batch.tables import ERROR, NAME, Table
 from lcma_tf.choices import TABLES
 from lcma_tf.files.folder_lock import folder_lock
@@ -169,18 +169,22 @@ class Job:
         bar = keras.utils.Progbar(count, unit_name="image", verbose=int(verbose))
         if done:
             bar.add(done)
-        for batch in batches(self.rows, done, self.batch_size, self.pictures):
-            partial.add(self._lines(batch))
-            bar.add(len(batch.names))
-            done += len(batch.names)
+        found = batches(self.rows, done, self.batch_size, self.pictures)
+        # The next are scored while the lines of one get to the disk.
+        for batch, rows in one_ahead(self._scored, found):
+            partial.add(self._lines(batch, rows))
+            bar.add(len(rows))
+            done += len(rows)
         if done != count:
             raise BatchError(
                 f"`input` must not change while it is read; it had {count} rows, now {done}"
             )
 
-    def _lines(self, batch: Batch) -> list[str]:
+    def _scored(self, batch: Batch) -> tuple[Batch, list[ScoredRow]]:
+        return batch, [*self.scorer.rows(batch.images, batch.errors)]
+
+    def _lines(self, batch: Batch, rows: Iterable[ScoredRow]) -> list[str]:
         missing = [""] * len(self.scorer.columns)
-        rows = self.scorer.rows(batch.images, batch.errors)
         return [
             as_line([_text(name), *(missing if row is None else map(str, row)), _text(error)])
             for name, (row, error) in zip(batch.names, rows, strict=True)

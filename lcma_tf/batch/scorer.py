@@ -11,9 +11,10 @@ import numpy as np
 from lcma_tf.choices import SCORES
 from lcma_tf.scores.scored_flow import ScoredFlow
 
-__all__ = ["Scorer", "Values", "flow_scorer"]
+__all__ = ["ScoredRow", "Scorer", "Values", "flow_scorer"]
 
 Values = Mapping[str, np.ndarray]
+ScoredRow = tuple[tuple[Any, ...] | None, str]  # Its scores, and why it has none.
 _NOT_FINITE = "its scores are not finite"
 
 
@@ -40,9 +41,7 @@ class Scorer:
     asked: Mapping[str, Any]
     ranked_by: tuple[str, str]
 
-    def rows(
-        self, images: np.ndarray, errors: Sequence[str]
-    ) -> Iterator[tuple[tuple[Any, ...] | None, str]]:
+    def rows(self, images: np.ndarray, errors: Sequence[str]) -> Iterator[ScoredRow]:
         """For each of `errors` the scores of a row in the order of `columns`, and why there are none.
 
         Args:
