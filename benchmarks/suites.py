@@ -84,8 +84,8 @@ def jobs_of(
             Job(name, measure, sizes, small)
             for measure, sizes, names in (
                 ("train", (batch_size,), ("lcma", "lcma_serial_ops", "torch", "bare")),
-                ("score", scored, ("lcma", "torch", "bare")),
-                ("sample", scored, ("lcma", "torch")),
+                ("score", scored, ("lcma", "lcma_serial_ops", "torch", "bare")),
+                ("sample", scored, ("lcma", "lcma_serial_ops", "torch")),
             )
             for name in names
         ]
