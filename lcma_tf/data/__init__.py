@@ -1,6 +1,5 @@
 """Image data: sets by name, batches by step, and what image codecs need for the same pixels."""
 
-from lcma_tf.data.ahead import ahead
 from lcma_tf.data.codecs import codec_bits_per_dim
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.loading import load, load_for_scoring
@@ -19,7 +18,6 @@ __all__ = [
     "DataError",
     "ImageData",
     "OneSplit",
-    "ahead",
     "check_training_batches",
     "codec_bits_per_dim",
     "evaluation_batches",

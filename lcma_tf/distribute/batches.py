@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.config import ConfigError
-from lcma_tf.data import ahead, evaluation_batches, gather_images
+from lcma_tf.data import evaluation_batches, gather_images
+from lcma_tf.data.ahead import ahead
 
 __all__ = ["distribute_evaluation", "distribute_training"]
 
