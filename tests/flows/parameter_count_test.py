@@ -1,5 +1,7 @@
 """The size of the paper's configs, to the exact number that the constants of the design give."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,7 @@ def test_the_number_of_parameters(config, number):
     assert number in (None, expected_parameters(config))
     factorization = tiny_factorization("realnvp", config.image_shape, config.num_scales)
     model = FlowModel(config, factorization)
-    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == expected_parameters(
-        config
-    )
+    found = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    del model
+    gc.collect()  # Up to 370 MiB: with oneDNN TensorFlow never gives back the most that it had.
+    assert found == expected_parameters(config)
