@@ -53,11 +53,10 @@ def test_flips_mirror_about_half_of_the_images():
     assert len(np.unique(mirrored, axis=0)) > 2  # Other flips in other steps.
 
 
-@pytest.mark.parametrize("make", [data.training_batches, data.evaluation_batches])
-def test_no_thread_that_tunes_has_to_be_waited_for(make):
+def test_no_thread_that_tunes_has_to_be_waited_for():
     # Its interval doubles up to a minute, which a process then waits at its end.
-    batches = make(IMAGES, 3, seed=0) if make is data.training_batches else make(IMAGES, 3)
-    assert batches.options().autotune.enabled is False
+    for dataset in (data.training_batches(IMAGES, 3, seed=0), data.evaluation_batches(IMAGES, 3)):
+        assert dataset.options().autotune.enabled is False
 
 
 def test_real_valued_images_pass_unchanged():
