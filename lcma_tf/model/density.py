@@ -179,7 +179,7 @@ class ImageDensity:
         return tf.stack([self.passes.noise(SCORE, seed, draw) for draw in draws])
 
     def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
-        """`function` of a batch as this flow runs it: `row_by_row` if it is `batch_invariant`."""
+        """`function` of a batch as this flow runs it: `FlowPasses.by_rows`."""
         return self.passes.by_rows(function, shape, dtype)
 
     def layer_terms(self, images, noise) -> list[tf.Tensor]:

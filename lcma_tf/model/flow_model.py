@@ -17,6 +17,7 @@ from lcma_tf.model.bits_per_dim import BitsPerDim, NegativeLogLikelihood
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
 from lcma_tf.model.frozen_flow import FrozenFlow
+from lcma_tf.model.no_saved_model import NoSavedModel
 from lcma_tf.model.noise import SCORE, TRAIN
 from lcma_tf.model.passes import FlowPasses
 from lcma_tf.model.penalties import penalties
@@ -25,14 +26,9 @@ from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
 __all__ = ["FlowModel"]
 
-_NO_SAVED_MODEL = (
-    "A flow must be exported by `export.export_saved_model` (`lcma-export`), which makes a SavedModel "
-    "with the signatures that are served; got a `FlowModel`, whose layers a SavedModel cannot run."
-)
-
 
 @keras.saving.register_keras_serializable("lcma_tf")
-class FlowModel(ImageDensity, keras.Model):
+class FlowModel(ImageDensity, NoSavedModel, keras.Model):
     """An exact-likelihood image model: a flow, its pixel transform and a standard normal base.
 
     As a Keras model it is compiled with `NegativeLogLikelihood`, fitted on batches of uint8 images (no
@@ -105,12 +101,18 @@ class FlowModel(ImageDensity, keras.Model):
         """How many numbers are trained; moving moments and the optimizer's state are not counted."""
         return sum(math.prod(variable.shape) for variable in self.trainable_variables)
 
-    def frozen(self, mixed_precision: bool = False, batch_invariant: bool = False) -> FrozenFlow:
+    def frozen(
+        self,
+        mixed_precision: bool = False,
+        batch_invariant: bool = False,
+        pieces: int | None = None,
+    ) -> FrozenFlow:
         """A faster copy to score and sample with: a snapshot, the weights of now folded.
 
         Args:
             mixed_precision: bfloat16 inside the conditioners, for a model of float32: see `FrozenFlow`.
             batch_invariant: one image at a time, so that a score has the same bits in every batch.
+            pieces: of a batch, computed at once; None = as suits the threads of this process.
         """
         dtype = self.compute_dtype
         check_mixed_precision(mixed_precision, dtype)
@@ -122,6 +124,7 @@ class FlowModel(ImageDensity, keras.Model):
             networks,
             mixed_precision=mixed_precision,
             batch_invariant=batch_invariant,
+            pieces=pieces,
         )
 
     def compile(self, optimizer="rmsprop", loss=None, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -177,8 +180,11 @@ class FlowModel(ImageDensity, keras.Model):
         """
         images = self.checked_images(images)
         noise = self._training_noise(images) if training else self.passes.noise(SCORE, 0, 0)
-        if num_replicas() == 1:
+        if num_replicas() == 1 and (training or self.jit_compile):
             return self.log_prob_parts(images, noise, training=training)
+        if num_replicas() == 1:
+            parts = self.by_rows(self.log_prob_parts, (len(self.part_names),), self.compute_dtype)
+            return parts(images, noise)
         num_rows = tf.shape(images)[0]
         options: PassOptions = {}
         if training:
@@ -212,16 +218,6 @@ class FlowModel(ImageDensity, keras.Model):
             self.training_calls.assign(0)
             return
         super().load_own_variables(store)
-
-    def export(self, *args, **kwargs):  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Refused, in a sentence that says what exports a flow."""
-        raise NotImplementedError(_NO_SAVED_MODEL)
-
-    def _trackable_children(self, save_type="checkpoint", **kwargs):
-        # Asked by `tf.saved_model.save`, which would write a SavedModel without a signature that runs.
-        if save_type == "savedmodel":
-            raise NotImplementedError(_NO_SAVED_MODEL)
-        return super()._trackable_children(save_type, **kwargs)
 
     def get_config(self):
         return {

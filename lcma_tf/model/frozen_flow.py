@@ -32,6 +32,8 @@ class FrozenFlow(tf.Module, ImageDensity):
         batch_invariant: one image at a time, whatever the batch: what an image gives then has the same
             bits in every batch on one machine, where otherwise its last digits differ. Slower; the price
             is in docs/performance.md. `distribution` is left as it is.
+        pieces: into how many a batch is cut that are computed at once; None = as many as suit the
+            threads that TensorFlow has in this process (`lcma_tf.model.pieces`).
     """
 
     def __init__(
@@ -43,8 +45,11 @@ class FrozenFlow(tf.Module, ImageDensity):
         *,
         mixed_precision: bool = False,
         batch_invariant: bool = False,
+        pieces: int | None = None,
     ):
         super().__init__(name="frozen_flow")
         self.networks = {name: net.frozen(mixed_precision) for name, net in networks.items()}
         bijector = flow_builder(config, factorization).make_bijector(self.networks)
-        self.ask(FlowPasses(config, bijector, dtype, batch_invariant))
+        self.ask(
+            FlowPasses(config, bijector, dtype, batch_invariant=batch_invariant, pieces=pieces)
+        )

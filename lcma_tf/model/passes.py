@@ -15,6 +15,7 @@ from lcma_tf.config import FlowConfig
 from lcma_tf.model.graph_checks import finite
 from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.model.noise import MOMENTS, SAMPLE, SCORE, stateless_seed
+from lcma_tf.model.pieces import in_pieces
 from lcma_tf.model.pixel_distribution import PixelDistribution
 from lcma_tf.model.row_by_row import row_by_row
 from lcma_tf.traced import traced
@@ -38,6 +39,8 @@ class FlowPasses:
         dtype: of densities and latents.
         batch_invariant: scores, latents and samples are computed one row at a time (`row_by_row`);
             `distribution` is not.
+        pieces: how many of a batch are computed at once (`in_pieces`); None = as many as suit the
+            threads that TensorFlow has here.
 
     Attributes:
         distribution: over pixels in [0, 256), events `[H, W, C]`.
@@ -45,12 +48,19 @@ class FlowPasses:
     """
 
     def __init__(
-        self, config: FlowConfig, flow: FlowLayer, dtype: str, batch_invariant: bool = False
+        self,
+        config: FlowConfig,
+        flow: FlowLayer,
+        dtype: str,
+        *,
+        batch_invariant: bool = False,
+        pieces: int | None = None,
     ):
         self.config = config
         self.flow = flow
         self.dtype = dtype
         self.batch_invariant = batch_invariant
+        self._pieces = pieces
         shape = config.image_shape
         self._pixels = PIXEL_TRANSFORMS[config.pixel_transform](config.alpha, shape)
         self._base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), shape)
@@ -63,18 +73,20 @@ class FlowPasses:
         integer = tf.TensorSpec([], tf.int32)
         log_prob, bound = (self.by_rows(f, (), dtype) for f in (self._log_prob, self._bound))
         encode = self.by_rows(self._encode, shape, dtype)
-        decode = self.by_rows(self._decode, shape, tf.uint8)
+        self._pixels_of = self.by_rows(self.distribution.bijector.forward, shape, dtype)
 
         self.log_prob = _compiled(log_prob, images, integer)
         self.bound = _compiled(bound, images, integer, integer)
         self.encode = _compiled(encode, images, tf.TensorSpec(shape, dtype))
-        self.decode = _compiled(decode, latents)
+        self.decode = _compiled(self._decode, latents)
         self.sample = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
         self.take_moments = traced(self._take_moments, reduce_retracing=True)
 
     def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
-        """`function` of a batch as this flow runs it: `row_by_row` if it is `batch_invariant`."""
-        return row_by_row(function, shape, dtype) if self.batch_invariant else function
+        """`function` of a batch as this flow runs it: `in_pieces`, or `row_by_row`."""
+        if self.batch_invariant:
+            return row_by_row(function, shape, dtype)
+        return in_pieces(function, shape, dtype, self._pieces)
 
     def latents_and_parts(
         self, images, noise, **options: Unpack[PassOptions]
@@ -135,9 +147,10 @@ class FlowPasses:
         return self.latents_and_terms(images, noise)[0]
 
     def _decode(self, latents):
-        # Cast to uint8, a NaN would be black.
+        # Cast to uint8, a NaN would be black. Both checks are of the whole batch: TensorFlow runs pieces
+        # that check something one after another.
         latents = finite(latents, "`latents` must be finite.")
-        pixels = self.distribution.bijector.forward(latents)
+        pixels = self._pixels_of(latents)
         pixels = finite(pixels, "`latents` must lead to finite images: a row of them does not.")
         return quantize(pixels)
 

@@ -2,7 +2,8 @@
 
 Weight normalization and magnitudes become plain kernels. Each batch norm becomes a scale and a shift,
 folded into the convolution before it where there is one; the pixel mask, a constant input, becomes
-a bias map. What is left is convolutions, additions and rectifiers, with the same result up to
+a bias map; the biases of the blocks go where their sum is used, so that nothing adds them to the
+feature maps. What is left is convolutions, additions and rectifiers, with the same result up to
 rounding (1e-5 of a score; tested).
 """
 
@@ -61,16 +62,20 @@ class FrozenConditioner(InferenceOnly):
         mean, variance = map(get, conditioner.moments)
         scales, shifts = _affine(mean, variance, get(conditioner.beta))
         kernels = _unit(get(conditioner.block_kernels))
-        magnitude, block_bias = get(conditioner.block_magnitude), get(conditioner.block_bias)
+        magnitude, width = get(conditioner.block_magnitude), scales.shape[-1]
+        # What the biases of the blocks before have added to the feature maps, block by block; the maps
+        # here go without. A convolution, its bias and a sum that are next to each other would become
+        # one operation of oneDNN's, which TensorFlow (2.21) cannot run twice at a time: it keeps the
+        # summand where the other run finds it (docs/faults.md).
+        biases = np.cumsum([np.zeros(width), *get(conditioner.block_bias)], axis=0)
         # Of each block: the norm before it, the first conv with the norm after it, the second conv.
         self._blocks = [
             {
                 "scale": constant(scales[2 * b]),
-                "shift": constant(shifts[2 * b]),
+                "shift": constant(scales[2 * b] * biases[b] + shifts[2 * b]),
                 "first": weight(kernels[2 * b] * scales[2 * b + 1]),
                 "bias": weight(shifts[2 * b + 1]),
                 "second": weight(kernels[2 * b + 1] * magnitude[b]),
-                "second_bias": weight(block_bias[b]),
             }
             for b in range(blocks)
         ]
@@ -78,7 +83,9 @@ class FrozenConditioner(InferenceOnly):
         skips = _unit(get(conditioner.skip_kernels))
         skips = skips * get(conditioner.skip_magnitude)[:, None, None, None, :] * scales[-1]
         self._skips = [weight(kernel) for kernel in skips]
-        self._skip_bias = weight(get(conditioner.skip_bias).sum(0) * scales[-1] + shifts[-1])
+        of_blocks = np.einsum("nhwio,ni->o", skips, biases)  # 1x1, so the same for every pixel.
+        skip_bias = get(conditioner.skip_bias).sum(0) * scales[-1]
+        self._skip_bias = weight(skip_bias + of_blocks + shifts[-1])
         output = _unit(get(conditioner.output_kernel)) * get(conditioner.output_magnitude)
         self._output_kernel = weight(output)
         self._output_bias = constant(get(conditioner.output_bias))
@@ -92,7 +99,7 @@ class FrozenConditioner(InferenceOnly):
         for block, skip in zip(self._blocks, self._skips[1:], strict=True):
             hidden = tf.nn.relu(scale_and_shift(x, block["scale"], block["shift"]))
             hidden = tf.nn.relu(tf.nn.bias_add(_conv(hidden, block["first"]), block["bias"]))
-            x = x + tf.nn.bias_add(_conv(hidden, block["second"]), block["second_bias"])
+            x = x + _conv(hidden, block["second"])
             total = total + _conv(x, skip)
         total = tf.nn.relu(tf.nn.bias_add(total, self._skip_bias))
         output = tf.cast(_conv(total, self._output_kernel), kept.dtype)

@@ -70,7 +70,9 @@ def residual_pass(
     for block, bias in enumerate(biases):
         hidden = norms.hidden_conv(x, 2 * block, kernels[2 * block])
         hidden = norms.hidden_conv(hidden, 2 * block + 1, kernels[2 * block + 1])
-        x = x + tf.nn.bias_add(hidden, bias)
+        # In this order: a convolution, its bias and then a sum would become one operation of oneDNN's,
+        # which TensorFlow (2.21) cannot run twice at a time (docs/faults.md).
+        x = tf.nn.bias_add(x + hidden, bias)
         total = total + _conv(x, skips[block + 1])
     # One sum of biases instead of N + 1.
     total = tf.nn.bias_add(total, tf.cast(tf.reduce_sum(weights.skip_bias, 0), x.dtype))

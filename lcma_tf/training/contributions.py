@@ -17,6 +17,7 @@ from lcma_tf.data import evaluation_batches
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.model import FlowModel
+from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.recalibration import noise_of
 from lcma_tf.traced import traced
 
@@ -43,7 +44,8 @@ def average_contributions(
         K arrays, float32 `[H, W, C]`.
     """
 
-    means = _layer_means(model.layer_terms, model, images, batch_size, seed)
+    flow = model.frozen()
+    means = _layer_means(flow.layer_terms, flow, images, batch_size, seed)
     return list(np.cumsum(means, axis=0).astype(np.float32))
 
 
@@ -68,28 +70,36 @@ def average_gain(
         K arrays, float32 `[H, W, C]`, nats, in the coordinates of the data.
     """
 
-    def energies(batch, noise):
-        return [tf.square(value) / 2 for value in model.layer_values(batch, noise)]
+    flow = model.frozen()
 
-    energy = _layer_means(energies, model, images, batch_size, seed)
+    def energies(batch, noise):
+        return [tf.square(value) / 2 for value in flow.layer_values(batch, noise)]
+
+    energy = _layer_means(energies, flow, images, batch_size, seed)
     terms = np.asarray(contributions, np.float64)
     return list(((terms[-1] - terms) + (energy - energy[-1])).astype(np.float32))
 
 
 def _layer_means(
-    per_layer: PerLayer, model: FlowModel, images: np.ndarray, batch_size: int, seed: int
+    per_layer: PerLayer, flow: ImageDensity, images: np.ndarray, batch_size: int, seed: int
 ) -> np.ndarray:
     """Means over `images` of what `per_layer` makes of a batch and its noise, `[K, H, W, C]`."""
 
+    shape = (flow.config.num_scales, *flow.config.image_shape)
+
+    def stacked(batch, noise):
+        return tf.stack(per_layer(batch, noise), axis=1)
+
+    layers_of = flow.by_rows(stacked, shape, flow.density_dtype)
+
     def sums(batch, index):
-        layers = per_layer(batch, noise_of(model, seed, index))
-        return [tf.reduce_sum(layer, axis=0) for layer in layers]
+        return tf.reduce_sum(layers_of(batch, noise_of(flow, seed, index)), axis=0)
 
     sums = traced(sums, reduce_retracing=True)
-    totals = np.zeros((model.config.num_scales, *model.config.image_shape))
+    totals = np.zeros(shape)
     bar = keras.utils.Progbar(len(images), unit_name="image")
     for index, batch in enumerate(evaluation_batches(images, batch_size)):
-        totals += np.stack([layer.numpy() for layer in sums(batch, tf.constant(index))])
+        totals += sums(batch, tf.constant(index)).numpy()
         bar.add(len(batch))
     return totals / len(images)
 

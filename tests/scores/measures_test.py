@@ -155,3 +155,17 @@ def test_one_row_at_a_time_they_are_the_same_to_the_bit():
         np.testing.assert_array_equal(some_nats, nats[rows])
         for name, column in some.items():
             np.testing.assert_array_equal(column, found[name][rows], err_msg=name)
+
+
+def test_in_pieces_at_once_they_are_the_same():
+    model, images = tiny_flow(image_shape=(8, 8, 3)), random_images(5, (8, 8, 3))
+    whole, in_three = (
+        Measures(model.frozen(pieces=pieces), model.factorization, SEED).with_map(images)
+        for pieces in (1, 3)
+    )
+    size = np.abs(whole[0]["log_prob"]).max()
+    np.testing.assert_allclose(in_three[1], whole[1], rtol=1e-5, atol=1e-6 * size)
+    for name, column in whole[0].items():
+        np.testing.assert_allclose(
+            in_three[0][name], column, rtol=1e-5, atol=1e-6 * size, err_msg=name
+        )

@@ -12,6 +12,7 @@ from lcma_tf import config
 from lcma_tf.serving.client.checks import MAX_TEMPERATURE
 from lcma_tf.serving.graph.encoded_images import JPEG_METHODS
 from lcma_tf.serving.graph.signatures import ServingFlow
+from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.publishing.graph_scan import graph_problems
 from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError
 from saved_flows import save_flow
@@ -94,6 +95,16 @@ def test_a_batch_invariant_one_has_the_same_bits_in_every_batch(tmp_path):
                     np.testing.assert_array_equal(parts, whole[name], err_msg=signature)
         found = session.run("log_prob", {"images": images})["log_prob"]
     np.testing.assert_allclose(found, model.log_prob(images, 0, 2), rtol=1e-5)
+
+
+def test_no_batch_is_cut_in_pieces_whatever_the_threads_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 1)
+    monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda: 3)
+    export_flow(tiny_flow(image_shape=(8, 8, 2)), tmp_path / "export")
+    (saved,) = (tmp_path / "export").rglob("saved_model.pb")
+    function = tf.saved_model.load(str(saved.parent)).signatures["log_prob"]
+    ops = function.graph.get_operations()
+    assert ops and not [op.type for op in ops if "While" in op.type]
 
 
 def test_the_clients_limit_of_the_temperature_is_the_models():

@@ -82,7 +82,8 @@ def export_flow(
     check_export_dir(export_dir)
     if calibration is not None:
         calibration.check_fits(model)
-    frozen = model.frozen(batch_invariant=batch_invariant)
+    # In one piece: the threads are the server's.
+    frozen = model.frozen(batch_invariant=batch_invariant, pieces=1)
     scoring = calibration and ScoringGraph(frozen, model.factorization, calibration)
     serving = ServingFlow(frozen, **settings, scoring=scoring)
     settings["batch_invariant"] = batch_invariant
