@@ -211,7 +211,7 @@ def test_threads_are_those_of_the_container(docker_run, batching):
     (cpus,), given = options["--cpus"], flags(arguments)
     assert given["tensorflow_intra_op_parallelism"] == cpus
     assert given["tensorflow_inter_op_parallelism"] == cpus
-    assert batching.num_batch_threads.value == 1  # More are not safe with oneDNN on.
+    assert batching.num_batch_threads.value == 1  # Exports of earlier versions bear no more.
     # A batch of one-row calls can fill while another runs: each call holds a thread.
     assert int(given["grpc_max_threads"]) >= 2 * batching.max_batch_size.value
     assert int(given["rest_api_num_threads"]) >= 2 * batching.max_batch_size.value

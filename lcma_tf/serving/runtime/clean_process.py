@@ -29,7 +29,7 @@ def in_clean_process(
     root = pathlib.Path(__file__).resolve().parents[3]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet_on_cpu = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if workers > 1:  # Several runs at once are not safe with it: see export/serving/README.md.
+    if workers > 1:  # Not safe with exports of earlier versions: see export/serving/README.md.
         quiet_on_cpu["TF_ENABLE_ONEDNN_OPTS"] = "0"
     environment = {**os.environ, **quiet_on_cpu, "PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryDirectory() as folder:
