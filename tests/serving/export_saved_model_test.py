@@ -83,6 +83,7 @@ def test_the_card_says_what_it_is(exported):
         "| split rule | lcma |",
         f"| parameters | {metrics['num_parameters']:,} |",
         "| JPEG method | INTEGER_ACCURATE |",
+        "| several runs at once | each as if it were alone",
         "| noise of scores | seed 0, 1 draw(s) |",
         "N is the number of rows, 1 to 64;",
         "| `log_prob` | `images` uint8 `[N, 8, 8, 3]` | `log_prob` float32 `[N]`, `bits_per_dim` ",

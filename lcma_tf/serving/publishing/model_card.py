@@ -106,6 +106,8 @@ def model_card(
         f"{settings['num_importance_samples']} draw(s)",
         "JPEG method": settings["jpeg_method"],
         "TensorFlow": tf.__version__,
+        # Cards of exports that do not bear it have no such line.
+        "several runs at once": "each as if it were alone, with oneDNN on, too",
     }
     names = [name for name in signatures if name != "serving_default"]
     draws = settings["num_importance_samples"]
