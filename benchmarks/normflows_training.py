@@ -4,7 +4,7 @@
 
 Recipe and schedule are those of a run of `lcma_tf.train` with `--flow=glow`: Adam, warm-up, then cosine,
 clipped gradients. Every so many steps the validation images are scored; the time of that is not
-counted. `benchmarks.wall_clock` draws what it leaves beside runs of lcma_tf.
+counted. `benchmarks.equal_time` draws what it leaves beside runs of lcma_tf.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ def main() -> None:
     table = flags.scores_csv
     if table is not None:
         cli.require_writable("scores_csv", table)
+    from lcma_tf.distribute.strategy import set_intra_op_threads
     from lcma_tf.experiment.evaluation import (
         bits_per_dim_of_split,
         bits_per_dim_parts_of_split,
@@ -31,6 +32,7 @@ def main() -> None:
     from lcma_tf.files.saving import SaveError
     from lcma_tf.model import load
 
+    set_intra_op_threads(flags.intra_op_threads)
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
     kept = EvaluationFile(workdir)

@@ -27,6 +27,7 @@ def main() -> None:
     from lcma_tf.batch.rows import open_input
     from lcma_tf.batch.score import Job, table_for
     from lcma_tf.batch.top import MAX_TOP, draw_top
+    from lcma_tf.distribute.strategy import set_intra_op_threads
     from lcma_tf.files.paths import printable
     from lcma_tf.plots import require_matplotlib
 
@@ -37,6 +38,7 @@ def main() -> None:
     table_for(output)
     of_run = flags.saved_model is None
     make_scorer = _scorer_of_run(rate) if of_run else _scorer_of_export(rate, batch_size)
+    set_intra_op_threads(flags.intra_op_threads)
     rows = open_input(flags.input, flags.data_dir)
     job = Job(rows, make_scorer(), output, batch_size=batch_size, resize=flags.resize)
     if rows.note:

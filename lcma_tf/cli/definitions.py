@@ -10,7 +10,13 @@ from absl import flags
 from lcma_tf.cli.parsers import PathParser
 from lcma_tf.config import MAX_SEED
 
-__all__ = ["define_data_cache", "define_path", "define_seed", "show_in_help"]
+__all__ = [
+    "define_data_cache",
+    "define_intra_op_threads",
+    "define_path",
+    "define_seed",
+    "show_in_help",
+]
 
 _OURS = "lcma_tf.cli."
 
@@ -27,6 +33,17 @@ def define_data_cache() -> None:
         None,
         "folder in which decoded images are kept and mapped from; default: lcma_tf below "
         "$XDG_CACHE_HOME or ~/.cache; empty: they are decoded anew, into memory",
+    )
+
+
+def define_intra_op_threads() -> None:
+    """The flag `intra_op_threads`."""
+    flags.DEFINE_integer(
+        "intra_op_threads",
+        None,
+        "threads of one operation; default: TensorFlow's, all processors. 1 is faster for small flows: "
+        "what does not wait for each other runs at once, and images are scored in pieces of a batch",
+        lower_bound=1,
     )
 
 

@@ -12,7 +12,12 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.choices import RULES
-from lcma_tf.cli.definitions import define_data_cache, define_path, show_in_help
+from lcma_tf.cli.definitions import (
+    define_data_cache,
+    define_intra_op_threads,
+    define_path,
+    show_in_help,
+)
 from lcma_tf.cli.named_configs import config_names, config_path
 from lcma_tf.cli.parsers import IntsParser
 from lcma_tf.config import FlowConfig, Option, TrainConfig, options, require
@@ -46,9 +51,7 @@ def define_train_flags() -> None:
     flags.DEFINE_integer("steps_per_execution", 1, "training steps a call from Python")
     flags.DEFINE_bool("jit_compile", False, "compile the training step with XLA")
     flags.DEFINE_bool("rematerialize", False, "train in less memory, with longer steps")
-    flags.DEFINE_integer(
-        "intra_op_threads", None, "threads of one operation; default: TensorFlow's, all processors"
-    )
+    define_intra_op_threads()
     show_in_help()
 
 

@@ -7,7 +7,13 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.choices import INPUTS, RESIZES, SCORES, TABLES
-from lcma_tf.cli.definitions import define_data_cache, define_path, define_seed, show_in_help
+from lcma_tf.cli.definitions import (
+    define_data_cache,
+    define_intra_op_threads,
+    define_path,
+    define_seed,
+    show_in_help,
+)
 from lcma_tf.config import TrainConfig, options, require
 
 __all__ = [
@@ -42,6 +48,7 @@ def define_evaluate_flags() -> None:
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
     flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
     define_seed("of the dequantization noise; default: the run's", default=None)
+    define_intra_op_threads()
     _define_images()
     show_in_help()
 
@@ -120,6 +127,7 @@ def define_score_flags() -> None:
     define_path("output", None, f"the table, a name with {' or '.join(TABLES)}", required=True)
     define_path("data_dir", None, "where a tfds: input is; default: TFDS' own folder")
     _define_scoring()
+    define_intra_op_threads()
     flags.DEFINE_integer("top", 0, "draws so many of the most and of the least unusual images")
     show_in_help()
 

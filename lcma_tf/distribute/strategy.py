@@ -11,7 +11,7 @@ from lcma_tf.config import ConfigError, TrainConfig
 from lcma_tf.distribute.workers import Cluster, Workers
 from lcma_tf.say import say
 
-__all__ = ["Runtime", "RuntimeConfig", "make_strategy"]
+__all__ = ["Runtime", "RuntimeConfig", "make_strategy", "set_intra_op_threads"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,9 @@ class RuntimeConfig:
         rematerialize: compute activations inside the conditioners anew in the backward pass instead of
             keeping them: less memory, longer steps.
         intra_op_threads: threads that one operation may use on a CPU; None = TensorFlow's choice, all
-            of them. With 1 those that do not wait for each other still run at the same time, which for
-            small flows was the faster way on two processors (docs/performance.md).
+            of them. With 1 those that do not wait for each other still run at the same time, and batches
+            are scored in pieces at once (`lcma_tf.model.pieces`), which for small flows was the faster
+            way on two processors (docs/performance.md).
 
     Example:
         ```python
@@ -94,8 +95,7 @@ class Runtime:
         Raises:
             ConfigError: as `make_strategy`.
         """
-        if config.intra_op_threads is not None:
-            _set_intra_op_threads(config.intra_op_threads)
+        set_intra_op_threads(config.intra_op_threads)
         strategy = make_strategy(config.num_devices, batch_size)
         return cls(config, strategy, Workers(strategy))
 
@@ -104,10 +104,13 @@ class Runtime:
         _check_divides(self.strategy.num_replicas_in_sync, batch_size)
 
 
-def _set_intra_op_threads(count: int) -> None:
-    """Where TensorFlow runs already it keeps what it has, and that is said: only speed depends on it."""
+def set_intra_op_threads(count: int | None) -> None:
+    """Gives each operation on a CPU `count` threads; None = as it is.
+
+    Where TensorFlow runs already it keeps what it has, and that is said: only speed depends on it.
+    """
     threading = tf.config.threading
-    if threading.get_intra_op_parallelism_threads() == count:
+    if count is None or threading.get_intra_op_parallelism_threads() == count:
         return
     try:
         threading.set_intra_op_parallelism_threads(count)

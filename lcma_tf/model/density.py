@@ -82,9 +82,10 @@ class ImageDensity:
             )
         if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
             return tf.zeros([0], self.density_dtype)
+        passes = self.passes.for_rows(images.shape[0])
         if num_importance_samples == 1:
-            return self.passes.log_prob(images, seed)
-        return self.passes.bound(images, seed, num_importance_samples)
+            return passes.log_prob(images, seed)
+        return passes.bound(images, seed, num_importance_samples)
 
     def bits_per_dim(self, images, seed: int = 0, num_importance_samples: int = 1) -> tf.Tensor:
         """`-log_prob / (H W C log 2)`, `[N]`: bits/dim, lower is better. Arguments as `log_prob`."""
@@ -108,7 +109,7 @@ class ImageDensity:
         check_temperature(temperature)
         if n == 0:
             return tf.zeros([0, *self.config.image_shape], tf.uint8)
-        return self.passes.sample(n, seed, temperature)
+        return self.passes.for_rows(n).sample(n, seed, temperature)
 
     def encode(self, images, seed: int | None = None) -> tf.Tensor:
         """Images uint8 `[N, H, W, C]` to latents of the same shape.
@@ -120,7 +121,8 @@ class ImageDensity:
             return tf.zeros(images.shape, self.density_dtype)
         shape = self.config.image_shape
         noise = tf.fill(shape, 0.5) if seed is None else self.passes.noise(SCORE, seed, 0)
-        return self.passes.encode(images, tf.cast(noise, self.density_dtype))
+        passes = self.passes.for_rows(images.shape[0])
+        return passes.encode(images, tf.cast(noise, self.density_dtype))
 
     def decode(self, latents) -> tf.Tensor:
         """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x.
@@ -137,7 +139,7 @@ class ImageDensity:
             bad = int(tf.reduce_sum(tf.cast(~tf.math.is_finite(latents), tf.int64)))
             if bad:
                 raise ValueError(f"`latents` must be finite; got {bad} values that are not.")
-        return self.passes.decode(latents)
+        return self.passes.for_rows(latents.shape[0]).decode(latents)
 
     def interpolate(self, a, b, steps: int = 8) -> tf.Tensor:
         """Images on the straight line between two latents: uint8 `[N, steps, H, W, C]`.

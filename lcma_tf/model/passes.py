@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Unpack
 
@@ -15,7 +16,7 @@ from lcma_tf.config import FlowConfig
 from lcma_tf.model.graph_checks import finite
 from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.model.noise import MOMENTS, SAMPLE, SCORE, stateless_seed
-from lcma_tf.model.pieces import in_pieces
+from lcma_tf.model.pieces import in_pieces, num_pieces
 from lcma_tf.model.pixel_distribution import PixelDistribution
 from lcma_tf.model.row_by_row import row_by_row
 from lcma_tf.traced import traced
@@ -81,6 +82,16 @@ class FlowPasses:
         self.decode = _compiled(self._decode, latents)
         self.sample = _compiled(self._sample, integer, integer, tf.TensorSpec([], dtype))
         self.take_moments = traced(self._take_moments, reduce_retracing=True)
+
+    def for_rows(self, num_rows: int | None) -> FlowPasses:
+        """Those for a batch of so many rows, None = any: one alone goes through no loop over pieces."""
+        return self._of_one_row if num_rows == 1 else self
+
+    @functools.cached_property
+    def _of_one_row(self) -> FlowPasses:
+        if self.batch_invariant or self._pieces == 1 or num_pieces() == 1:
+            return self
+        return FlowPasses(self.config, self.flow, self.dtype, pieces=1)
 
     def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
         """`function` of a batch as this flow runs it: `in_pieces`, or `row_by_row`."""

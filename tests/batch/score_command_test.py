@@ -124,6 +124,14 @@ def assert_same_table(path, expected):
             np.testing.assert_allclose(*scored, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_with_one_thread_an_operation_the_table_is_the_same(scored_run, folder, table, tmp_path):
+    output = tmp_path / "scores.csv"
+    asked = [f"--workdir={scored_run}", f"--input={folder}", f"--output={output}"]
+    ended = commands.run("lcma_tf.score", *asked, "--intra_op_threads=1")
+    assert ended.code == 3, ended.err
+    assert_same_table(output, table[0])
+
+
 def test_an_export_scores_as_its_run_does(exported, folder, table, tmp_path, monkeypatch):
     monkeypatch.setattr("lcma_tf.model.flow_model.FlowModel.__init__", None)  # None is built.
     output = tmp_path / "scores.csv"

@@ -68,6 +68,19 @@ def test_a_flow_says_in_pieces_what_it_says_of_the_whole(one_thread_an_operation
     assert loops == [True, False]
 
 
+def test_a_row_alone_goes_through_no_loop(one_thread_an_operation):
+    model = tiny_flow(image_shape=SHAPE)
+    flow, image = model.frozen(), random_images(1, SHAPE)
+    one = flow.passes.for_rows(1)
+    assert flow.passes.for_rows(2) is flow.passes.for_rows(None) is flow.passes is not one
+    assert not has_loop(one.log_prob) and has_loop(flow.passes.log_prob)
+    np.testing.assert_array_equal(flow.log_prob(image), one.log_prob(image, 0))
+    np.testing.assert_array_equal(flow.decode(flow.encode(image)), image)
+    assert flow.sample(1).shape == (1, *SHAPE)
+    for whole in (model.frozen(pieces=1), model.frozen(batch_invariant=True)):
+        assert whole.passes.for_rows(1) is whole.passes
+
+
 def test_what_a_run_measures_is_the_same_in_pieces(monkeypatch, one_thread_an_operation):
     images = random_images(10, SHAPE)
 
