@@ -3,8 +3,9 @@
     python -m benchmarks.normflows_training --images=FILE.npz --train_steps=N --output=FILE.jsonl
 
 Recipe and schedule are those of a run of `lcma_tf.train` with `--flow=glow`: Adam, warm-up, then cosine,
-clipped gradients. Every so many steps the validation images are scored; the time of that is not
-counted. `benchmarks.equal_time` draws what it leaves beside runs of lcma_tf.
+clipped gradients; images are drawn with replacement. Every so many steps the validation images are
+scored; the time of that is not counted. `benchmarks.equal_time` draws what it leaves beside runs of
+lcma_tf.
 """
 
 from __future__ import annotations

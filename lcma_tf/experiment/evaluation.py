@@ -70,11 +70,9 @@ def bits_per_dim_parts_of_split(
     `bits_per_dim_of_split`; the noise is the same.
     """
 
-    parts = model.by_rows(model.log_prob_parts, (model.config.num_scales + 2,), model.density_dtype)
-
     @functools.partial(traced, reduce_retracing=True)
     def parts_of(batch, seed):
-        return parts(batch, model.scoring_noise(seed))
+        return model.scored_parts(batch, model.scoring_noise(seed))
 
     def score(batch, seed):
         return parts_of(batch, tf.constant(seed)).numpy()

@@ -22,7 +22,7 @@ from lcma_tf.factorization import Factorization, decide_factorization
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.training.probe import probe
 
-__all__ = ["agreement_with_realnvp", "measure"]
+__all__ = ["agreement_with_realnvp", "has_onednn", "measure"]
 
 _MAX_CODEC_IMAGES = 2_000  # Lossless WebP takes some 20 ms an image.
 _MAX_RECONSTRUCTIONS = 1_000
@@ -83,11 +83,11 @@ def measure(
         "reconstructed_images": len(originals),
         **probed,
         "scoring_images_per_second": len(scores) / seconds,
-        "onednn": _has_onednn(),
+        "onednn": has_onednn(),
     }
 
 
-def _has_onednn() -> bool | None:
+def has_onednn() -> bool | None:
     """Whether convolutions on the CPU are oneDNN's, here and now; None: TensorFlow does not say."""
     try:
         from tensorflow.python.util import _pywrap_util_port  # Nothing public tells it.

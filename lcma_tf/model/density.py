@@ -170,6 +170,11 @@ class ImageDensity:
         """
         return self.passes.latents_and_parts(images, noise, **options)[1]
 
+    def scored_parts(self, images, noise) -> tf.Tensor:
+        """`log_prob_parts` in inference mode, a batch as this flow runs it (`by_rows`): for graphs."""
+        width = self.config.num_scales + 2
+        return self.by_rows(self.log_prob_parts, (width,), self.density_dtype)(images, noise)
+
     def latents_and_log_prob(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
         """Latents `[N, H, W, C]` and nats `[N]` of `images + noise` in one pass; `noise` in [0, 1)."""
         latents, parts = self.passes.latents_and_parts(images, noise)

@@ -180,11 +180,10 @@ class FlowModel(ImageDensity, NoSavedModel, keras.Model):
         """
         images = self.checked_images(images)
         noise = self._training_noise(images) if training else self.passes.noise(SCORE, 0, 0)
-        if num_replicas() == 1 and (training or self.jit_compile):
-            return self.log_prob_parts(images, noise, training=training)
         if num_replicas() == 1:
-            parts = self.by_rows(self.log_prob_parts, (len(self.part_names),), self.compute_dtype)
-            return parts(images, noise)
+            if training or self.jit_compile:  # XLA cannot run pieces of a batch.
+                return self.log_prob_parts(images, noise, training=training)
+            return self.scored_parts(images, noise)
         num_rows = tf.shape(images)[0]
         options: PassOptions = {}
         if training:

@@ -34,6 +34,9 @@ class FrozenFlow(tf.Module, ImageDensity):
             is in docs/performance.md. `distribution` is left as it is.
         pieces: into how many a batch is cut that are computed at once; None = as many as suit the
             threads that TensorFlow has in this process (`lcma_tf.model.pieces`).
+
+    Raises:
+        ValueError: less than one piece.
     """
 
     def __init__(

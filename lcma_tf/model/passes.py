@@ -57,6 +57,8 @@ class FlowPasses:
         batch_invariant: bool = False,
         pieces: int | None = None,
     ):
+        if pieces is not None and pieces < 1:
+            raise ValueError(f"`pieces` must be at least 1; got {pieces}.")
         self.config = config
         self.flow = flow
         self.dtype = dtype
@@ -89,7 +91,7 @@ class FlowPasses:
 
     @functools.cached_property
     def _of_one_row(self) -> FlowPasses:
-        if self.batch_invariant or self._pieces == 1 or num_pieces() == 1:
+        if self.batch_invariant or (self._pieces or num_pieces()) == 1:
             return self
         return FlowPasses(self.config, self.flow, self.dtype, pieces=1)
 

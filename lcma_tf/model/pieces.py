@@ -47,7 +47,7 @@ def in_pieces(
     """
 
     def of_pieces(batch, *arguments):
-        most = num_pieces() if count is None else count
+        most = count or num_pieces()
         if most == 1:
             return function(batch, *arguments)
         num_rows = tf.shape(batch)[0]

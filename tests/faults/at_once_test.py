@@ -5,7 +5,6 @@ kernel itself (`fuse_add_src_` in mkl_conv_ops.cc): two runs at once find each o
 and torn memory come of it.
 """
 
-import os
 import threading
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from lcma_tf.experiment.metrics import has_onednn
 from lcma_tf.scores.measures import Measures
 from testing import random_images, tiny_flow, tiny_glow
 
@@ -48,9 +48,7 @@ def fused(run) -> list[list[bytes]]:
     return [list(node.attr["fused_ops"].list.s) for node in nodes]
 
 
-@pytest.mark.skipif(
-    os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0", reason="Eigen's convolutions take no sum"
-)
+@pytest.mark.skipif(not has_onednn(), reason="Eigen's convolutions take no sum")
 def test_it_would_be_seen():
     kernel = tf.Variable(tf.ones([3, 3, 4, 4]))
     bias = tf.Variable(tf.ones([4]))

@@ -77,6 +77,8 @@ def test_a_row_alone_goes_through_no_loop(one_thread_an_operation):
     np.testing.assert_array_equal(flow.log_prob(image), one.log_prob(image, 0))
     np.testing.assert_array_equal(flow.decode(flow.encode(image)), image)
     assert flow.sample(1).shape == (1, *SHAPE)
+    with pytest.raises(ValueError, match="`pieces` must be at least 1; got 0"):
+        model.frozen(pieces=0)
     for whole in (model.frozen(pieces=1), model.frozen(batch_invariant=True)):
         assert whole.passes.for_rows(1) is whole.passes
 

@@ -62,9 +62,9 @@ class CppSession:
         with CppSession("exports/celeba/3") as session:
             answer = session.run("log_prob", {"images": images})
 
-    Threads may share it: `run` may be called by many at once, and `close` waits for them. That is safe
-    with `TF_ENABLE_ONEDNN_OPTS=0` in the environment; with oneDNN on, TensorFlow 2.21 itself now and
-    then gives wrong numbers, or ends the process, when several runs compute at once.
+    Threads may share it: `run` may be called by many at once, and `close` waits for them. Exports whose
+    model card does not speak of several runs at once need `TF_ENABLE_ONEDNN_OPTS=0` for that: with
+    oneDNN on they now and then give wrong numbers, or end the process (docs/faults.md).
 
     Args:
         path: a version folder, the one with saved_model.pb.
