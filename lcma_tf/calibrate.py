@@ -13,6 +13,7 @@ from lcma_tf.cli import run_flags as flag_config
 def main() -> None:
     flags = flag_config.FLAGS
     rate, batch_size = flag_config.false_alarm_rate(), flag_config.batch_size()
+    from lcma_tf.experiment.groups import groups_of
     from lcma_tf.experiment.run_images import load_images, whose_images
     from lcma_tf.experiment.workdir import Workdir
     from lcma_tf.files.paths import printable
@@ -24,10 +25,12 @@ def main() -> None:
     model = load(flags.workdir)
     split = flags.split if flags.dataset is not None else flags.split or "validation"
     images = load_images(workdir, model.config, config, split=split, **flag_config.image_options())
+    groups = None if flags.groups is None else groups_of(flags.groups, images)
     print(printable(f"{images.name}: {images.description}\n{whose_images(workdir, images)[1]}"))
     calibration = calibrate(
         model,
         images.images,
+        groups=groups,
         false_alarm_rate=rate,
         anomaly_by=flags.anomaly_by,
         batch_size=batch_size,

@@ -63,6 +63,12 @@ def define_calibrate_flags() -> None:
         "images to calibrate with; default: validation; of another dataset as "
         "lcma_tf.evaluate has it",
     )
+    flags.DEFINE_string(
+        "groups",
+        None,
+        "which images are related: folders (files of one folder are), or npz:FILE:ARRAY with a number "
+        "or name for each image; default: each is by itself",
+    )
     flags.DEFINE_float("false_alarm_rate", 0.01, "share of such images that is_anomaly is true for")
     flags.DEFINE_string(
         "anomaly_by", "density_of_states", f"what anomaly_score is made of, of {', '.join(SCORES)}"

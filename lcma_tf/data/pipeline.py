@@ -91,6 +91,16 @@ def evaluation_batches(images: np.ndarray, batch_size: int) -> tf.data.Dataset:
     return batches.apply(ahead)
 
 
+def batch_spec(images: np.ndarray) -> tf.TensorSpec:
+    """What those batches have in common, the smaller last one too: a function of it is traced once.
+
+    Raises:
+        DataError: images of another type or rank.
+    """
+    _check(images)
+    return tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+
+
 def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     """The images `[len(indices), H, W, C]` at `indices`, in a graph of tf.data."""
     batch = tf.numpy_function(
@@ -99,7 +109,7 @@ def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(batch, [None, *images.shape[1:]])
 
 
-def _check(images: np.ndarray, batch_size: int) -> None:
+def _check(images: np.ndarray, batch_size: int = 1) -> None:
     if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
         raise DataError(
             "`images` must be a uint8 or float32 array of shape [N, H, W, C]; "

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.data import evaluation_batches
+from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.traced import traced
@@ -70,7 +71,7 @@ def bits_per_dim_parts_of_split(
     `bits_per_dim_of_split`; the noise is the same.
     """
 
-    @functools.partial(traced, reduce_retracing=True)
+    @functools.partial(traced, input_signature=[batch_spec(images), tf.TensorSpec([], tf.int32)])
     def parts_of(batch, seed):
         return model.scored_parts(batch, model.scoring_noise(seed))
 

@@ -9,25 +9,28 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.data import evaluation_batches
+from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.extras import require_extra
 from lcma_tf.model import FlowModel
+from lcma_tf.say import say
 from lcma_tf.scores.calibration import Calibration, check_rate, fingerprint_of
 from lcma_tf.scores.errors import CalibrationError
 from lcma_tf.scores.measures import CODEC, LOG_PROB, Measures, has_codec
+from lcma_tf.scores.related import expected_false_alarms, folds, group_numbers
 from lcma_tf.scores.states import States, num_parts_for
 from lcma_tf.scores.table import Known, raw_scores
 from lcma_tf.traced import traced
 
-__all__ = ["MIN_IMAGES", "calibrate"]
+__all__ = ["MIN_IMAGES", "calibrate", "held_out_strangeness"]
 
 MIN_IMAGES = 100  # With fewer a rate of 1 % is no more than a guess.
-_NUM_FOLDS = 5
 
 
 def calibrate(
     model: FlowModel,
     images: np.ndarray,
     *,
+    groups: np.ndarray | None = None,
     false_alarm_rate: float = 0.01,
     anomaly_by: str = "density_of_states",
     batch_size: int = 64,
@@ -41,17 +44,21 @@ def calibrate(
 
     Args:
         model: trained, with its batch-norm statistics recalibrated; a snapshot is taken.
-        images: uint8 `[N, H, W, C]`, at least 100; in the order in which related images stand side by
-            side, since what is fitted is judged on blocks of them that were left out.
+        images: uint8 `[N, H, W, C]`, at least 100.
+        groups: `[N]`, integers or strings: which images are related, as crops of one photograph are, or
+            frames of one film. What is fitted is judged on images that were left out, and those of one
+            group are left out together; else too many later images are false alarms. None = each is
+            by itself, or related ones stand side by side: blocks of neighbours are left out.
         false_alarm_rate: the share of such images that `is_anomaly` is to be true for.
         anomaly_by: the raw score (`lcma_tf.choices.SCORES`) that `anomaly_score` is made of.
         batch_size: images a pass.
         seed: of the dequantization noise, that of `FlowModel.log_prob`.
-        verbose: show a bar.
+        verbose: show a bar, and say how many false alarms to expect.
 
     Raises:
-        CalibrationError: fewer than 100 images, a rate outside (0, 0.5), another `anomaly_by`, images
-            whose scores are all the same or not finite, or a flow of real-valued pixels.
+        CalibrationError: fewer than 100 images, groups of another form or fewer than 10 of them, a rate
+            outside (0, 0.5), another `anomaly_by`, images whose scores are all the same or not finite,
+            or a flow of real-valued pixels.
         DataError: images of another type or rank.
         MissingExtraError: scikit-learn is not installed.
         ValueError: images of another shape than the flow's.
@@ -74,11 +81,16 @@ def calibrate(
         ```
     """
     _check(model, images, false_alarm_rate, anomaly_by)
+    related = None if groups is None else group_numbers(groups, len(images))
     measures, mean_map = _measured(model, images, batch_size, seed, verbose)
     num_dimensions = model.config.num_dimensions
+    strangeness = held_out_strangeness(measures, num_dimensions, related)
+    if verbose:
+        low, high = expected_false_alarms(strangeness[anomaly_by], related, false_alarm_rate, seed)
+        say(f"false alarms: {false_alarm_rate:.2%} asked for, {low:.2%} to {high:.2%} expected")
     return Calibration(
         fingerprint=fingerprint_of(model),
-        tails=Calibration.tails_of(_strangeness(measures, num_dimensions), measures[LOG_PROB]),
+        tails=Calibration.tails_of(strangeness, measures[LOG_PROB]),
         states=States.of(measures),
         mean_map=mean_map,
         num_dimensions=num_dimensions,
@@ -113,11 +125,13 @@ class _Fitted(NamedTuple):
     num_dimensions: int
 
 
-def _strangeness(measures: dict[str, np.ndarray], num_dimensions: int) -> dict[str, np.ndarray]:
+def held_out_strangeness(
+    measures: dict[str, np.ndarray], num_dimensions: int, groups: np.ndarray | None
+) -> dict[str, np.ndarray]:
     """How strange every image is by every raw score, `[n]` each, as one that nothing was fitted to."""
     scores, count = raw_scores(measures), len(measures[LOG_PROB])
     found = {name: np.empty(count, np.float32) for name in scores}
-    for fold in np.array_split(np.arange(count), _NUM_FOLDS):
+    for fold in folds(count, groups):
         others = {name: np.delete(column, fold) for name, column in measures.items()}
         own = {name: tf.constant(column[fold]) for name, column in measures.items()}
         known = Known(own, _Fitted(States.of(others, num_parts_for(count)), num_dimensions))
@@ -136,7 +150,7 @@ def _measured(
         found, nats = measures.with_map(batch)
         return found, tf.reduce_sum(nats, axis=0)
 
-    of_batch = traced(of_batch, reduce_retracing=True)
+    of_batch = traced(of_batch, input_signature=[batch_spec(images)])
     bar = keras.utils.Progbar(len(images), unit_name="image", verbose=int(verbose))
     rows, total = [], np.zeros(model.config.image_shape[:2])
     for batch in evaluation_batches(images, batch_size):

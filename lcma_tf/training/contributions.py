@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.data import evaluation_batches
+from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.model import FlowModel
@@ -95,7 +96,8 @@ def _layer_means(
     def sums(batch, index):
         return tf.reduce_sum(layers_of(batch, noise_of(flow, seed, index)), axis=0)
 
-    sums = traced(sums, reduce_retracing=True)
+    # The last batch may be smaller, and is no other graph.
+    sums = traced(sums, input_signature=[batch_spec(images), tf.TensorSpec([], tf.int32)])
     totals = np.zeros(shape)
     bar = keras.utils.Progbar(len(images), unit_name="image")
     for index, batch in enumerate(evaluation_batches(images, batch_size)):

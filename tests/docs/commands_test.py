@@ -34,6 +34,7 @@ PYTHON = ("python", "python3", ".venv/bin/python")
 OTHERS = {"venv": (), "pytest": ("tests/",), "ruff": (), "mkdocs": (), "build": (), "pip": ()}
 WITH_A_PARSER = {  # Ours, with argparse.
     "export.score": "lcma_tf.serving.client.score",
+    "benchmarks.false_alarms": "benchmarks.false_alarms",
     "benchmarks.large_data": "benchmarks.large_data",
     "benchmarks.measure": "benchmarks.measure",
     "benchmarks.run": "benchmarks.run",

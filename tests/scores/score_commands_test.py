@@ -113,7 +113,40 @@ def test_it_is_calibrated_anew(inputs, tmp_path):
     assert scored_flow(workdir).calibration.anomaly_by == "complexity"
 
 
+def test_related_images_are_told_by_an_array_or_by_folders(inputs, tmp_path):
+    workdir = Workdir(shutil.copytree(inputs / "run", tmp_path / "run"))
+    groups = np.arange(150) % 15
+    np.savez(tmp_path / "groups.npz", photo=groups)
+    folder = tmp_path / "scenes"
+    with np.load(inputs / "own.npz") as archive:
+        images = archive["validation"]
+    for number, image in enumerate(images):
+        (folder / f"{groups[number]:02}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{groups[number]:02}" / f"{number:03}.png")
+    found = []
+    for flags in (
+        {"groups": f"npz:{tmp_path}/groups.npz:photo"},
+        {"dataset": f"image_folder:{folder}", "groups": "folders"},
+        {},
+    ):
+        argv = commands.as_flags(workdir=workdir.path, **flags)
+        ended = commands.call("lcma_tf.calibrate", *argv)
+        assert ended.code == 0, ended.err
+        assert "[lcma_tf] false alarms: 1.00% asked for, " in ended.out
+        tails = lcma_tf.Calibration.load(workdir.calibration).tails
+        found.append(tails["density_of_states"].values)
+    # The same images in another order, with the same ones left out together.
+    np.testing.assert_allclose(found[0], found[1], rtol=0.05)
+    assert not np.array_equal(found[0], found[2])
+
+
 BAD_CALIBRATION = [
+    ({"groups": "photo"}, "`groups` must be folders, or npz:FILE:ARRAY with a number"),
+    ({"groups": "npz:{}/own.npz"}, "`groups` must be folders, or npz:FILE:ARRAY with a number"),
+    ({"groups": "npz:{}/own.npz:photo"}, "`groups` must be folders, or 'photo.npy'"),
+    ({"groups": "npz:{}/none.npz:photo"}, "`groups` must be folders, or No such file"),
+    ({"groups": "npz:{}/own.npz:test"}, "`groups` must be integers or strings of shape [150]"),
+    ({"groups": "folders"}, "`groups` must be an array where images are no files 'folders'"),
     ({"false_alarm_rate": 0.5}, "`false_alarm_rate` must be between 0 and 0.5; got 0.5."),
     ({"false_alarm_rate": "nan"}, "`false_alarm_rate` must be between 0 and 0.5; got nan."),
     ({"batch_size": 0}, "`batch_size` must be at least 1; got 0."),
