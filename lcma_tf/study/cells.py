@@ -14,7 +14,7 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
@@ -104,6 +104,9 @@ class Cells:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(expanded(os.fspath(path)))
         self._cells = self._read()  # By their keys; of one key the newest.
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._cells.values())
 
     def find(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> Cell | None:
         """The cell of a run; None if there is none. The newest, if there are several."""

@@ -35,6 +35,7 @@ OTHERS = {"venv": (), "pytest": ("tests/",), "ruff": (), "mkdocs": (), "build": 
 WITH_A_PARSER = {  # Ours, with argparse.
     "export.score": "lcma_tf.serving.client.score",
     "benchmarks.false_alarms": "benchmarks.false_alarms",
+    "benchmarks.front": "benchmarks.front",
     "benchmarks.large_data": "benchmarks.large_data",
     "benchmarks.measure": "benchmarks.measure",
     "benchmarks.run": "benchmarks.run",
