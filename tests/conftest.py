@@ -150,7 +150,7 @@ def nothing_left_of_the_modules_before(imported):
     if "tensorflow_probability" not in sys.modules:
         yield
         return
-    from lcma_tf.study.leftovers import nothing_left_behind
+    from lcma_tf.training.leftovers import nothing_left_behind
 
     with nothing_left_behind():
         yield

@@ -31,6 +31,7 @@ from lcma_tf.files.saving import write_json
 from lcma_tf.model import FlowModel, load
 from lcma_tf.say import say
 from lcma_tf.stopwatch import STEPS, stopwatch, time_by_part, timed
+from lcma_tf.training.leftovers import nothing_left_behind
 from lcma_tf.training.part import Part
 from lcma_tf.training.phase import TrainingPhase
 
@@ -122,9 +123,13 @@ class Run:
         part = Part(run_steps=config.train_steps) if is_part else Part()
         files = workdir.files("pretrain")
         phase = TrainingPhase(self.flow, undivided, steps, files, part=part)
-        model = phase.run(self.data, config, self.runtime)
+        with nothing_left_behind(with_keras=False):  # A hundred MB beside the training's own.
+            self._average(evidence, phase)
+
+    def _average(self, evidence: str, phase: TrainingPhase) -> None:
+        model = phase.run(self.data, self.config, self.runtime)
         with timed("contributions"):
-            workers.on_chief(lambda: self._decision.average(evidence, model))
+            self.runtime.workers.on_chief(lambda: self._decision.average(evidence, model))
 
     def decide(self) -> Factorization:
         """The factorization of the run: the one it has, the one it was given, or one decided now."""

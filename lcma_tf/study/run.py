@@ -23,9 +23,9 @@ from lcma_tf.factorization import FactorizationError
 from lcma_tf.say import say
 from lcma_tf.study.config import Arm, StudyConfig, extra_steps, run_configs
 from lcma_tf.study.folder import StudyFolder, is_finished
-from lcma_tf.study.leftovers import nothing_left_behind
 from lcma_tf.study.outputs import write_outputs
 from lcma_tf.training.contributions import load_contributions, save_contributions
+from lcma_tf.training.leftovers import nothing_left_behind
 from lcma_tf.training.non_finite import NonFiniteError
 
 __all__ = ["Study", "StudyError"]

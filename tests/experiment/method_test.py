@@ -2,8 +2,10 @@
 
 import importlib
 
+import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import ops
 
 import commands
 import lcma_tf
@@ -20,10 +22,24 @@ IMAGES = commands.splits()["train"]
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """A factorization that was learned in a folder."""
+def learned_and_left(tmp_path_factory):
+    """A factorization that was learned in a folder; gradients that TensorFlow then still has of it."""
     workdir = Workdir(tmp_path_factory.mktemp("learned") / "run")
-    return workdir, lcma_tf.learn_factorization(FLOW, IMAGES, TRAIN, workdir=workdir.path)
+    gradients = ops.gradient_registry._registry
+    before, uid = set(gradients), keras.backend.get_uid("of the caller")
+    learned = lcma_tf.learn_factorization(FLOW, IMAGES, TRAIN, workdir=workdir.path)
+    assert keras.backend.get_uid("of the caller") == uid + 1  # Keras' session is not ours to clear.
+    return workdir, learned, set(gradients) - before
+
+
+@pytest.fixture(scope="module")
+def learned(learned_and_left):
+    return learned_and_left[:2]
+
+
+def test_the_pretrained_flow_leaves_no_graph_in_memory(learned_and_left):
+    """They would hold it for as long as the process lives."""
+    assert not [name for name in learned_and_left[2] if name.startswith("CustomGradient")]
 
 
 def test_a_learned_factorization_is_the_rule_s_decision(learned):

@@ -28,8 +28,8 @@ from lcma_tf.study import run as study_run
 from lcma_tf.study.cells import Cells, CellsError
 from lcma_tf.study.config import StudyConfig
 from lcma_tf.study.folder import StudyFolder
-from lcma_tf.study.leftovers import nothing_left_behind
 from lcma_tf.training.contributions import load_contributions, save_contributions
+from lcma_tf.training.leftovers import nothing_left_behind
 from lcma_tf.training.non_finite import NonFiniteError
 from testing import tiny_flow
 

@@ -27,8 +27,13 @@ _PREFIX = "CustomGradient-"
 
 
 @contextlib.contextmanager
-def nothing_left_behind() -> Iterator[None]:
-    """On leaving, frees what was traced inside: models made inside must not be used after it."""
+def nothing_left_behind(with_keras: bool = True) -> Iterator[None]:
+    """On leaving, frees what was traced inside: models made inside must not be used after it.
+
+    Args:
+        with_keras: Keras' own session is cleared, too: the names that it gave, and settings of whoever
+            is outside.
+    """
     gradients = ops.gradient_registry._registry
     before = set(gradients)
     try:
@@ -41,5 +46,6 @@ def nothing_left_behind() -> Iterator[None]:
         with tracings._lock:
             tracings._detectors.clear()
         vars(tfp.bijectors.Bijector)["_cache"].storage.clear()  # No more than a memory of values.
-        keras.backend.clear_session()
+        if with_keras:
+            keras.backend.clear_session()
         gc.collect()  # Models and their graphs hold each other.

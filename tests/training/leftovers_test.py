@@ -4,7 +4,7 @@ import logging
 
 import tensorflow as tf
 
-from lcma_tf.study.leftovers import nothing_left_behind
+from lcma_tf.training.leftovers import nothing_left_behind
 
 
 def double(x):
