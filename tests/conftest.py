@@ -5,6 +5,7 @@ import gc
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -89,6 +90,9 @@ def pytest_configure(config):
     os.environ["XDG_CACHE_HOME"] = config.stash[CACHE] = tempfile.mkdtemp(prefix="lcma_tf_cache_")
     # As the commands that tests start do, so that both compute alike.
     choose_convolutions()
+    # A shell that starts the tests in its background ignores Ctrl-C for them and what they start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # By itself xdist begins with the files of most tests, and the longest have few.
     config.option.loadscopereorder = False
 

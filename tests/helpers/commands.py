@@ -13,7 +13,6 @@ import io
 import os
 import pathlib
 import runpy
-import signal
 import subprocess
 import sys
 import tempfile
@@ -120,8 +119,7 @@ class Started(subprocess.Popen):
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             stdout=self._out,
             stderr=self._err,
-            # A shell that starts the tests in its background ignores Ctrl-C for them and their children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            # No `preexec_fn`: Python would fork, and gRPC's threads can end a child before it begins.
         )
 
     def end(self, seconds=600):
