@@ -28,6 +28,7 @@ __all__ = ["main"]
 _RATES = (0.01, 0.05)
 _SCORE = "density_of_states"
 _SPLITS = ("validation", "test")
+_WAYS = (("by themselves", False), ("in groups", True))
 
 Columns = dict[str, np.ndarray]
 
@@ -44,10 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     print("| division | images are | alarms at 1 % | at 5 % |\n| --- | --- | --- | --- |")
     known = np.arange(len(groups)) < len(images[0])
-    for how, by_group in (("by themselves", False), ("in groups", True)):
+    for how, by_group in _WAYS:
         shares = _false_alarms(columns, groups, known, by_group, size)
         print(f"| that of the file | {how} | " + " | ".join(f"{s:.2%}" for s in shares) + " |")
-    for how, by_group in (("by themselves", False), ("in groups", True)):
+    for how, by_group in _WAYS:
         shares = []
         for seed in range(options.divisions):
             rng = np.random.default_rng(seed)

@@ -12,10 +12,10 @@ from lcma_tf.data import OneSplit
 from lcma_tf.files.npz import read_array
 from lcma_tf.files.paths import expanded
 
-__all__ = ["FOLDERS", "groups_of"]
+__all__ = ["groups_of"]
 
-FOLDERS, _NPZ = "folders", "npz:"
-_RULE = f"{FOLDERS}, or {_NPZ}FILE:ARRAY with a number or name for each image"
+_FOLDERS, _NPZ = "folders", "npz:"
+_RULE = f"{_FOLDERS}, or {_NPZ}FILE:ARRAY with a number or name for each image"
 
 
 def groups_of(wanted: str, images: OneSplit) -> np.ndarray:
@@ -29,7 +29,7 @@ def groups_of(wanted: str, images: OneSplit) -> np.ndarray:
     Raises:
         ConfigError: neither, no such array, or images that are no files.
     """
-    if wanted == FOLDERS:
+    if wanted == _FOLDERS:
         names = images.file_names
         require(
             names is not None, "groups", "an array where images are no files of a folder", wanted

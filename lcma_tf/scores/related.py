@@ -9,9 +9,9 @@ import numpy as np
 
 from lcma_tf.scores.errors import CalibrationError
 
-__all__ = ["MIN_GROUPS", "expected_false_alarms", "folds", "group_numbers"]
+__all__ = ["expected_false_alarms", "folds", "group_numbers"]
 
-MIN_GROUPS = 10
+_MIN_GROUPS = 10
 _NUM_FOLDS, _NUM_FOLDS_OF_GROUPS = 5, 10  # What a few large groups leave out is much of the whole.
 _NUM_RESAMPLES = 1_000
 _INTERVAL = (2.5, 97.5)
@@ -24,15 +24,15 @@ def group_numbers(groups: np.ndarray, num_images: int) -> np.ndarray:
         CalibrationError: another shape, no kind of name, or fewer than 10 groups.
     """
     groups = np.asarray(groups)
-    if groups.shape != (num_images,) or groups.dtype.kind not in "iuSUb":
+    if groups.shape != (num_images,) or groups.dtype.kind not in "iuSU":
         raise CalibrationError(
             f"`groups` must be integers or strings of shape [{num_images}], one for each image; "
             f"got {groups.dtype} {list(groups.shape)}."
         )
     names, numbers = np.unique(groups, return_inverse=True)
-    if len(names) < MIN_GROUPS:
+    if len(names) < _MIN_GROUPS:
         raise CalibrationError(
-            f"`groups` must be at least {MIN_GROUPS} different ones; got {len(names)}."
+            f"`groups` must be at least {_MIN_GROUPS} different ones; got {len(names)}."
         )
     return numbers
 

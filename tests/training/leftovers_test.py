@@ -1,4 +1,4 @@
-"""What a study drops between its runs."""
+"""What a study drops between its runs, and a run after its pretraining."""
 
 import logging
 
