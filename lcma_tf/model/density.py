@@ -127,6 +127,9 @@ class ImageDensity:
     def decode(self, latents) -> tf.Tensor:
         """Latents `[N, H, W, C]` to uint8 images; `decode(encode(x))` is x.
 
+        Where a flow of spline couplings is flat, on images unlike those of its training, float32 may be
+        a level off in a pixel (docs/exactness.md); in float64 it is not.
+
         Raises:
             ValueError: latents of another shape or not finite; inside a graph, and where finite latents
                 make no finite image, `tf.errors.InvalidArgumentError` when it runs.
