@@ -13,6 +13,7 @@ from lcma_tf.cli import run_flags as flag_config
 def main() -> None:
     flags = flag_config.FLAGS
     rate, batch_size = flag_config.false_alarm_rate(), flag_config.batch_size()
+    from lcma_tf.distribute.strategy import set_intra_op_threads
     from lcma_tf.experiment.groups import groups_of
     from lcma_tf.experiment.run_images import load_images, whose_images
     from lcma_tf.experiment.workdir import Workdir
@@ -20,6 +21,7 @@ def main() -> None:
     from lcma_tf.model import load
     from lcma_tf.scores.calibrate import calibrate
 
+    set_intra_op_threads(flags.intra_op_threads)
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
     model = load(flags.workdir)

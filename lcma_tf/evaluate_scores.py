@@ -26,12 +26,14 @@ def main() -> None:
 
     require_sklearn()
     from lcma_tf.choices import SCORES
+    from lcma_tf.distribute.strategy import set_intra_op_threads
     from lcma_tf.experiment.calibrated import scored_flow
     from lcma_tf.experiment.run_images import load_images, whose_images
     from lcma_tf.experiment.score_evaluation import as_markdown, evaluate_scores, short_names
     from lcma_tf.experiment.workdir import Workdir
     from lcma_tf.files.saving import write_json, write_whole, written_whole
 
+    set_intra_op_threads(flags.intra_op_threads)
     names = short_names(flags.anomalous)
     workdir = Workdir(flags.workdir)
     flow, config = workdir.read_configs()

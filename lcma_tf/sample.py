@@ -32,9 +32,11 @@ def main() -> None:
         cli.require_writable("output", path)
     if flags.kind != "grid":  # A grid is a picture of pixels alone.
         plots.require_matplotlib()
+    from lcma_tf.distribute.strategy import set_intra_op_threads
     from lcma_tf.files.saving import written_whole
     from lcma_tf.model import load
 
+    set_intra_op_threads(flags.intra_op_threads)
     model = load(flags.workdir).frozen()
     with written_whole(path) as temporary:
         _draw(temporary, model, temperatures, flags)

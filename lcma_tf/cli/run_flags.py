@@ -48,7 +48,6 @@ def define_evaluate_flags() -> None:
     flags.DEFINE_integer("num_importance_samples", 1, "noise draws for each image")
     flags.DEFINE_integer("batch_size", None, "images a pass; default: the run's")
     define_seed("of the dequantization noise; default: the run's", default=None)
-    define_intra_op_threads()
     _define_images()
     show_in_help()
 
@@ -96,7 +95,7 @@ def define_evaluate_scores_flags() -> None:
     )
     flags.DEFINE_integer("batch_size", 64, "images a pass")
     define_seed("of the resamples behind the intervals")
-    _define_reading()
+    _define_pass()
     show_in_help()
 
 
@@ -235,10 +234,11 @@ def reading_options() -> dict[str, Any]:
 
 def _define_images() -> None:
     flags.DEFINE_string("dataset", None, "another data set than the run's, or its new place")
-    _define_reading()
+    _define_pass()
 
 
-def _define_reading() -> None:
+def _define_pass() -> None:
+    """What every command has that takes images of a data set through a flow."""
     define_path("data_dir", None, "where it is; default: the run's")
     flags.DEFINE_integer(
         "image_size", None, "side to which its pictures are brought; default: the run's"
@@ -246,3 +246,4 @@ def _define_reading() -> None:
     text = options(TrainConfig)["skip_bad_images"].text
     flags.DEFINE_bool("skip_bad_images", None, f"{text}; default: as the run")
     define_data_cache()
+    define_intra_op_threads()

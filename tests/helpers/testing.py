@@ -6,6 +6,7 @@ What is fresh is too tame to test with: a new checkerboard scale is 0, new momen
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -78,6 +79,14 @@ def tiny_config(**changes):
         "num_residual_blocks": 1,
     }
     return lcma_tf.FlowConfig(**{**tiny, **changes})
+
+
+def without_values():
+    """A scope in which a flow of any size is built at once: its variables have shapes, but no values.
+
+    Full-size ones are hundreds of MB each, and with oneDNN TensorFlow keeps the most that it ever had.
+    """
+    return keras.StatelessScope(initialize_variables=False)
 
 
 def tiny_flow(

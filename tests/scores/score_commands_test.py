@@ -94,9 +94,10 @@ def test_without_scikit_learn_a_run_still_ends(inputs, tmp_path, draw, capsys, m
 
 def test_it_is_calibrated_anew(inputs, tmp_path):
     workdir = Workdir(shutil.copytree(inputs / "run", tmp_path / "run"))
-    argv = [f"--workdir={workdir.path}", "--batch_size=50"]
+    argv = [f"--workdir={workdir.path}", "--batch_size=50", "--intra_op_threads=1"]
     ended = commands.call("lcma_tf.calibrate", *argv, "--false_alarm_rate=0.1")
     assert ended.code == 0, ended.err
+    assert "intra_op_threads=1 comes too late" in ended.out  # As TensorFlow runs here already.
     assert "These are the images of the run." in ended.out and "calibration.npz\n" in ended.out
     again = lcma_tf.Calibration.load(workdir.calibration)
     before = lcma_tf.Calibration.load(inputs / "run" / "calibration.npz")
@@ -175,9 +176,11 @@ def test_scores_are_evaluated(inputs, tmp_path):
         "anomalous": "npz:{0}/noise.npz,image_folder:{0}/pictures".replace("{0}", str(inputs)),
         "batch_size": 25,
         "output": f"{tmp_path}/found.json",
+        "intra_op_threads": 1,
     }
     ended = commands.call("lcma_tf.evaluate_scores", *commands.flags_in(inputs, values))
     assert ended.code == 0, ended.err
+    assert "intra_op_threads=1 comes too late" in ended.out
     assert "These are the images of the run." in ended.out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "found.json",
