@@ -126,7 +126,7 @@ def _is_on_front(point: Point, points: Iterable[Point]) -> bool:
 
 
 def _draw(points: list[Point], path: Path) -> None:
-    figure = new_figure(10, 4.2)
+    figure = new_figure(10, 5)
     by_flops, by_time = figure.subplots(1, 2, sharey=True)
     for number, point in enumerate(points):
         style = {
@@ -141,7 +141,10 @@ def _draw(points: list[Point], path: Path) -> None:
     by_flops.set_xlabel("MFLOP of convolutions, an image forward")
     by_flops.set_ylabel("test bits/dim, a point a seed; lower is better")
     by_time.set_xlabel("CPU time of the training; the static rule's is 1")
-    by_flops.legend(fontsize=7, title="o: on the front", title_fontsize=7)
+    # Below, as points may lie anywhere.
+    figure.legend(
+        loc="outside lower center", ncols=2, fontsize=7, title="o: on the front", title_fontsize=7
+    )
     for axes in (by_flops, by_time):
         axes.grid(alpha=0.3)
     save_figure(figure, path)
