@@ -30,6 +30,7 @@ def main() -> None:
     path = flags.output or os.path.join(flags.workdir, "drawn.png")
     if flags.output:
         cli.require_writable("output", path)
+        cli.require(path.lower().endswith(".png"), "output", "a file that ends in .png", path)
     if flags.kind != "grid":  # A grid is a picture of pixels alone.
         plots.require_matplotlib()
     from lcma_tf.distribute.strategy import set_intra_op_threads

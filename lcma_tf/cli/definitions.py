@@ -8,17 +8,19 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.cli.parsers import PathParser
-from lcma_tf.config import MAX_SEED
+from lcma_tf.config import MAX_SEED, require
 
 __all__ = [
     "define_data_cache",
     "define_intra_op_threads",
     "define_path",
     "define_seed",
+    "require_count",
     "show_in_help",
 ]
 
 _OURS = "lcma_tf.cli."
+_MAX_COUNT = 2**31 - 1  # What TensorFlow counts rows by.
 
 
 def define_seed(text: str, default: int | None = 0) -> None:
@@ -44,6 +46,8 @@ def define_intra_op_threads() -> None:
         "threads of one operation; default: TensorFlow's, all processors. 1 is faster for small flows: "
         "what does not wait for each other runs at once, and images are scored in pieces of a batch",
         lower_bound=1,
+        # Each is started, and far more than there are processors are only slower.
+        upper_bound=1_024,
     )
 
 
@@ -52,6 +56,12 @@ def define_path(name: str, default: str | None, text: str, **options: Any) -> No
     flags.DEFINE(
         PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
     )
+
+
+def require_count(name: str, value: int) -> None:
+    """Raises `ConfigError` unless flag `name` is a number of images or draws, 1 to 2**31 - 1."""
+    require(value >= 1, name, "at least 1", value)
+    require(value <= _MAX_COUNT, name, f"at most {_MAX_COUNT}", value)
 
 
 def show_in_help() -> None:

@@ -12,6 +12,7 @@ from lcma_tf.cli.definitions import (
     define_intra_op_threads,
     define_path,
     define_seed,
+    require_count,
     show_in_help,
 )
 from lcma_tf.config import TrainConfig, options, require
@@ -209,9 +210,9 @@ def batch_size() -> int:
     """The value of this flag.
 
     Raises:
-        ConfigError: it is below 1.
+        ConfigError: it is below 1 or above what TensorFlow counts rows by.
     """
-    require(FLAGS.batch_size >= 1, "batch_size", "at least 1", FLAGS.batch_size)
+    require_count("batch_size", FLAGS.batch_size)
     return FLAGS.batch_size
 
 

@@ -95,10 +95,10 @@ def as_markdown(found: Mapping[str, Any]) -> str:
         f"with {calibration['num_images']:,} others. In brackets 95 % bootstrap intervals over images "
         f"({found['num_resamples']:,} resamples).",
         "",
-        f"False alarms (`is_anomaly`, by `{calibration['anomaly_by']}`), asked and found among the "
-        "normal images: "
+        f"False alarms (`is_anomaly`, by `{calibration['anomaly_by']}`), found among the normal images "
+        "and to be expected of so many: "
         + ", ".join(
-            f"{alarm['asked']:.0%} and {alarm['share']:.2%} +- {alarm['standard_error']:.2%}"
+            f"{alarm['share']:.2%} where {alarm['asked']:.0%} +- {alarm['standard_error']:.2%} is"
             for alarm in normal["false_alarms"]
         )
         + f". Percentiles of the normal images are {normal['percentile_distance']:.3f} from uniform "

@@ -91,6 +91,9 @@ class Cell:
         return _key(*configs, self.images)
 
 
+_BEGINNING = f'{{"{min(field.name for field in dataclasses.fields(Cell))}": '  # Of each line.
+
+
 class Cells:
     """The cells in a file.
 
@@ -98,7 +101,8 @@ class Cells:
         path: of the file; it need not be there yet. `~` is expanded.
 
     Raises:
-        CellsError: a line of it is no cell, but for the last one of a process that was killed.
+        CellsError: a line of it is no cell, but for the beginning of one at its end, which a process
+            that was killed has left.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -135,25 +139,30 @@ class Cells:
 
     def _read(self) -> dict[str, Cell]:
         try:
-            lines = self.path.read_text().splitlines() if self.path.exists() else []
+            text = self.path.read_text() if self.path.exists() else ""
         except (OSError, UnicodeDecodeError) as error:
             raise CellsError(
                 f"`cells` must be a file of results; got {str(self.path)!r}: {error}."
             ) from error
-        cells = {}
+        lines, cells = text.splitlines(), {}
         for number, line in enumerate(lines, start=1):
             try:
                 cell = Cell(**json.loads(line))
                 float(cell.metrics["test_bits_per_dim"])
                 cells[cell.key] = cell
             except (ValueError, TypeError, KeyError, ConfigError) as error:
-                if number == len(lines):
+                if number == len(lines) and _is_torn(text, line):
                     break
                 raise CellsError(
                     "`cells` must be a file of results, a line of JSON for each; "
                     f"got {str(self.path)!r} with another line {number}: {error}."
                 ) from error
         return cells
+
+
+def _is_torn(text: str, line: str) -> bool:
+    """Whether the last line of a file is a cell that was not written to its end: `add` takes it away."""
+    return not text.endswith("\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]
 
 
 def processor() -> str:

@@ -17,6 +17,14 @@ BAD_EVALUATION = [
         "`num_importance_samples` must be at least 1; got 0",
     ),
     ("evaluate", {"batch_size": 0}, "`batch_size` must be at least 1; got 0."),
+    ("evaluate", {"batch_size": 2**31}, f"`batch_size` must be at most {2**31 - 1}; got {2**31}."),
+    (
+        "evaluate",
+        {"num_importance_samples": 10**9},
+        "`num_importance_samples` must be at most 1000000; got 1000000000.",
+    ),
+    ("evaluate", {"intra_op_threads": 10**6}, "--intra_op_threads=1000000 in range [1, 1024]"),
+    ("sample", {"output": "drawn.jpg"}, "`output` must be a file that ends in .png; got drawn.jpg"),
     (
         "evaluate",
         {"split": "tests"},

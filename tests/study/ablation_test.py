@@ -303,7 +303,7 @@ def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     path = tmp_path / "cells.jsonl"
     assert run_study(("realnvp",), (0, 1), cells=Cells(path)) == ["0/realnvp-9", "1/realnvp-9"]
     with path.open("a") as file:  # As by a process that was killed.
-        file.write('{"flow": {"ima')
+        file.write('{"cpu_seconds": 1.5, "cur')
     there = {"at": "elsewhere", "cells": Cells(path)}
     assert run_study(("realnvp", "random"), (0, 1), **there) == ["0/random-9", "1/random-9"]
     here, elsewhere = (tmp_path / name / "ablation.json" for name in ("study", "elsewhere"))
@@ -325,6 +325,16 @@ def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     cell = json.loads(lines[0])
     assert cell["curve"] == {"step": [9.0], "val_bits_per_dim": [4.0]}
     assert cell["processor"] and cell["cpu_seconds"] >= 0
+
+
+@pytest.mark.parametrize("text", ["a note", '{"a": 1}', '{"cpu_seconds": 1.5}\n', "{}\n"])
+def test_a_file_that_is_none_of_cells_is_refused_and_left_as_it_is(tmp_path, text):
+    """Only what `add` itself has begun is taken for torn, and away."""
+    path = tmp_path / "cells.jsonl"
+    path.write_text(text)
+    with pytest.raises(CellsError, match="`cells` must be a file of results.* another line 1"):
+        Cells(path)
+    assert path.read_text() == text
 
 
 def test_a_damaged_file_of_cells_is_refused(tmp_path):

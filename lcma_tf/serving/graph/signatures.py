@@ -107,6 +107,7 @@ def check_serving_arguments(
         num_importance_samples,
     )
     require(max_batch_size >= 1, "max_batch_size", "at least 1", max_batch_size)
+    require(max_batch_size < 2**31, "max_batch_size", f"at most {2**31 - 1}", max_batch_size)
     require(jpeg_method in JPEG_METHODS, "jpeg_method", f"one of {JPEG_METHODS}", jpeg_method)
 
 
