@@ -24,6 +24,7 @@ BAD_TRAINING = [
     ({"dataset": "npz:{}/torn.npz"}, "torn.npz must be a whole .npz archive"),
     ({"dataset": "npz:{}/pickled.npz"}, "pickled.npz `train` must be a plain uint8 array pickled"),
     ({"dataset": "image_folder:{}/none"}, "image_folder: must name an existing folder none"),
+    ({"dataset": "image_folder:"}, "`image_folder:PATH` must name an existing folder; got no path"),
     ({"dataset": "ciphar10"}, "`ciphar10` must be photo_patches, npz:PATH cifar10"),
     ({"data_dir": "{}/nowhere"}, "`data_dir` must be an existing folder; nowhere"),
     ({"dataset": ""}, "`dataset` must be the name of a data set; got ''."),

@@ -175,6 +175,8 @@ def hashed_split(relative_name: str, validation_share: float | None = None) -> s
 
 def _folder(path: str) -> tuple[str, Path]:
     name = printable(f"image_folder:{path}")
+    if not path:  # Which would be the folder that this happens to run in.
+        raise DataError("`image_folder:PATH` must name an existing folder; got no path")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(
