@@ -95,10 +95,10 @@ def as_markdown(found: Mapping[str, Any]) -> str:
         f"with {calibration['num_images']:,} others. In brackets 95 % bootstrap intervals over images "
         f"({found['num_resamples']:,} resamples).",
         "",
-        f"False alarms (`is_anomaly`, by `{calibration['anomaly_by']}`), found among the normal images "
-        "and to be expected of so many: "
+        f"False alarms (`is_anomaly`, by `{calibration['anomaly_by']}`) among the normal images, found "
+        "for what was asked, which chance alone moves by what follows +-: "
         + ", ".join(
-            f"{alarm['share']:.2%} where {alarm['asked']:.0%} +- {alarm['standard_error']:.2%} is"
+            f"{alarm['share']:.2%} for {alarm['asked']:.0%} +- {alarm['standard_error']:.2%}"
             for alarm in normal["false_alarms"]
         )
         + f". Percentiles of the normal images are {normal['percentile_distance']:.3f} from uniform "

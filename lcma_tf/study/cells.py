@@ -130,7 +130,9 @@ class Cells:
                     fcntl.flock(file, fcntl.LOCK_EX)
                 file.seek(0)
                 whole, _, torn = file.read().rpartition(b"\n")
-                if torn:  # By a process that was killed.
+                if torn and _is_json(torn):
+                    file.write(b"\n")
+                elif torn:  # By a process that was killed.
                     file.truncate(len(whole) + bool(whole))
                 file.write(line + b"\n")
                 file.flush()
@@ -158,6 +160,15 @@ class Cells:
                     f"got {str(self.path)!r} with another line {number}: {error}."
                 ) from error
         return cells
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a line without its end is whole: an editor may have left the newline out."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_torn(text: str, line: str) -> bool:

@@ -1,5 +1,6 @@
 """The cells that are kept with the project are found, by configs that have come to have more fields."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -22,3 +23,14 @@ def test_what_a_cell_says_nothing_of_has_its_default(path):
         assert found and found.metrics["test_bits_per_dim"] > 0
         if "coupling" not in line["flow"]:
             assert flow.coupling == "affine"
+
+
+def test_a_last_line_without_its_newline_is_kept(tmp_path):
+    (first, *_) = KEPT[0].read_text().splitlines()
+    path = tmp_path / "cells.jsonl"
+    path.write_text(first)  # As an editor may leave it.
+    cells = Cells(path)
+    (cell,) = cells
+    cells.add(dataclasses.replace(cell, train={**cell.train, "seed": 77}))
+    kept, added = path.read_text().splitlines()
+    assert kept == first and json.loads(added)["train"]["seed"] == 77
