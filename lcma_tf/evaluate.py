@@ -9,19 +9,18 @@ import numpy as np
 
 from lcma_tf import cli
 from lcma_tf.cli import run_flags as flag_config
-from lcma_tf.cli.definitions import require_count
+from lcma_tf.config import require_count
 from lcma_tf.files.paths import absolute_dataset, printable
 
-_MAX_DRAWS = 1_000_000  # They are computed one after the other: days, for the smallest flow.
+_MAX_DRAWS = 1_000_000  # The scores of all draws of a batch are held at once.
 
 
 def main() -> None:
     flags = flag_config.FLAGS
-    for name in ("num_importance_samples", "batch_size", "image_size"):
+    require_count("num_importance_samples", flags.num_importance_samples, _MAX_DRAWS)
+    for name in ("batch_size", "image_size"):
         if (value := getattr(flags, name)) is not None:
             require_count(name, value)
-    draws = flags.num_importance_samples
-    cli.require(draws <= _MAX_DRAWS, "num_importance_samples", f"at most {_MAX_DRAWS}", draws)
     table = flags.scores_csv
     if table is not None:
         cli.require_writable("scores_csv", table)

@@ -8,19 +8,17 @@ from typing import Any
 from absl import flags
 
 from lcma_tf.cli.parsers import PathParser
-from lcma_tf.config import MAX_SEED, require
+from lcma_tf.config import MAX_SEED
 
 __all__ = [
     "define_data_cache",
     "define_intra_op_threads",
     "define_path",
     "define_seed",
-    "require_count",
     "show_in_help",
 ]
 
 _OURS = "lcma_tf.cli."
-_MAX_COUNT = 2**31 - 1  # What TensorFlow counts rows by.
 
 
 def define_seed(text: str, default: int | None = 0) -> None:
@@ -56,12 +54,6 @@ def define_path(name: str, default: str | None, text: str, **options: Any) -> No
     flags.DEFINE(
         PathParser(), name, default, text, serializer=flags.ArgumentSerializer(), **options
     )
-
-
-def require_count(name: str, value: int) -> None:
-    """Raises `ConfigError` unless flag `name` is a number of images or draws, 1 to 2**31 - 1."""
-    require(value >= 1, name, "at least 1", value)
-    require(value <= _MAX_COUNT, name, f"at most {_MAX_COUNT}", value)
 
 
 def show_in_help() -> None:

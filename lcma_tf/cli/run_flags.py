@@ -12,10 +12,9 @@ from lcma_tf.cli.definitions import (
     define_intra_op_threads,
     define_path,
     define_seed,
-    require_count,
     show_in_help,
 )
-from lcma_tf.config import TrainConfig, options, require
+from lcma_tf.config import TrainConfig, options, require, require_count
 
 __all__ = [
     "FLAGS",

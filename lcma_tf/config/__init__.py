@@ -6,6 +6,7 @@ from lcma_tf.config.checks import (
     ConfigError,
     check_temperature,
     require,
+    require_count,
 )
 from lcma_tf.config.flow import FlowConfig
 from lcma_tf.config.options import Option, options
@@ -21,4 +22,5 @@ __all__ = [
     "check_temperature",
     "options",
     "require",
+    "require_count",
 ]

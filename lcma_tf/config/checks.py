@@ -15,6 +15,7 @@ __all__ = [
     "is_finite",
     "require",
     "require_bools",
+    "require_count",
     "require_ints",
     "require_positive",
     "require_seed",
@@ -36,6 +37,12 @@ def require(condition: bool, name: str, rule: str, value: Any) -> None:
     """Raises `ConfigError` unless `condition`: field or flag `name` must be `rule`."""
     if not condition:
         raise ConfigError(f"`{name}` must be {rule}; got {value!r}.")
+
+
+def require_count(name: str, value: int, largest: int = 2**31 - 1) -> None:
+    """Raises `ConfigError` unless `name` is 1 to `largest`, by default what TensorFlow counts by."""
+    require(value >= 1, name, "at least 1", value)
+    require(value <= largest, name, f"at most {largest}", value)
 
 
 def check_temperature(value: float) -> None:

@@ -91,7 +91,8 @@ class Cell:
         return _key(*configs, self.images)
 
 
-_BEGINNING = f'{{"{min(field.name for field in dataclasses.fields(Cell))}": '  # Of each line.
+# Of each line: the first field by name.
+_BEGINNING = f'{{"{min(field.name for field in dataclasses.fields(Cell))}": '.encode()
 
 
 class Cells:
@@ -129,11 +130,10 @@ class Cells:
                 with contextlib.suppress(OSError):  # A file system without locks.
                     fcntl.flock(file, fcntl.LOCK_EX)
                 file.seek(0)
-                whole, _, torn = file.read().rpartition(b"\n")
-                if torn and _is_json(torn):
+                kept = _without_torn_end(file.read())
+                file.truncate(len(kept))
+                if kept and not kept.endswith(b"\n"):  # As an editor may leave it.
                     file.write(b"\n")
-                elif torn:  # By a process that was killed.
-                    file.truncate(len(whole) + bool(whole))
                 file.write(line + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -141,20 +141,19 @@ class Cells:
 
     def _read(self) -> dict[str, Cell]:
         try:
-            text = self.path.read_text() if self.path.exists() else ""
+            content = self.path.read_bytes() if self.path.exists() else b""
+            lines = _without_torn_end(content).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise CellsError(
                 f"`cells` must be a file of results; got {str(self.path)!r}: {error}."
             ) from error
-        lines, cells = text.splitlines(), {}
+        cells = {}
         for number, line in enumerate(lines, start=1):
             try:
                 cell = Cell(**json.loads(line))
                 float(cell.metrics["test_bits_per_dim"])
                 cells[cell.key] = cell
             except (ValueError, TypeError, KeyError, ConfigError) as error:
-                if number == len(lines) and _is_torn(text, line):
-                    break
                 raise CellsError(
                     "`cells` must be a file of results, a line of JSON for each; "
                     f"got {str(self.path)!r} with another line {number}: {error}."
@@ -162,18 +161,16 @@ class Cells:
         return cells
 
 
-def _is_json(line: bytes) -> bool:
-    """Whether a line without its end is whole: an editor may have left the newline out."""
+def _without_torn_end(content: bytes) -> bytes:
+    """All but the beginning of a cell at the end, which a process that was killed has left."""
+    last = content.rpartition(b"\n")[2]
+    if last[: len(_BEGINNING)] != _BEGINNING[: len(last)]:
+        return content
     try:
-        json.loads(line)
+        json.loads(last)
     except ValueError:
-        return False
-    return True
-
-
-def _is_torn(text: str, line: str) -> bool:
-    """Whether the last line of a file is a cell that was not written to its end: `add` takes it away."""
-    return not text.endswith("\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)]
+        return content.removesuffix(last)
+    return content
 
 
 def processor() -> str:

@@ -327,7 +327,9 @@ def test_a_study_goes_on_elsewhere_from_its_cells(run_study, runs, tmp_path):
     assert cell["processor"] and cell["cpu_seconds"] >= 0
 
 
-@pytest.mark.parametrize("text", ["a note", '{"a": 1}', '{"cpu_seconds": 1.5}\n', "{}\n"])
+@pytest.mark.parametrize(
+    "text", ["a note", '{"a": 1}', '{"cpu_seconds": 1.5}', '{"cpu_seconds": 1.5}\n', "{}\n"]
+)
 def test_a_file_that_is_none_of_cells_is_refused_and_left_as_it_is(tmp_path, text):
     """Only what `add` itself has begun is taken for torn, and away."""
     path = tmp_path / "cells.jsonl"

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors import quantize
-from lcma_tf.config import require
+from lcma_tf.config import require, require_count
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from lcma_tf.model.frozen_flow import FrozenFlow
 from lcma_tf.model.graph_checks import after, finite
@@ -106,8 +106,7 @@ def check_serving_arguments(
         "at least 1",
         num_importance_samples,
     )
-    require(max_batch_size >= 1, "max_batch_size", "at least 1", max_batch_size)
-    require(max_batch_size < 2**31, "max_batch_size", f"at most {2**31 - 1}", max_batch_size)
+    require_count("max_batch_size", max_batch_size)
     require(jpeg_method in JPEG_METHODS, "jpeg_method", f"one of {JPEG_METHODS}", jpeg_method)
 
 
