@@ -7,6 +7,9 @@ from lcma_tf.config.checks import (
     check_temperature,
     require,
     require_count,
+    require_ints,
+    require_kind,
+    set_plain_values,
 )
 from lcma_tf.config.flow import FlowConfig
 from lcma_tf.config.options import Option, options
@@ -23,4 +26,7 @@ __all__ = [
     "options",
     "require",
     "require_count",
+    "require_ints",
+    "require_kind",
+    "set_plain_values",
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
+
+import numpy as np
 
 from lcma_tf.errors import UserError
 
@@ -14,12 +17,13 @@ __all__ = [
     "check_temperature",
     "is_finite",
     "require",
-    "require_bools",
     "require_count",
     "require_ints",
+    "require_kind",
     "require_positive",
     "require_seed",
     "set_level_ints",
+    "set_plain_values",
     "set_shape",
 ]
 
@@ -43,6 +47,14 @@ def require_count(name: str, value: int, largest: int = 2**31 - 1) -> None:
     """Raises `ConfigError` unless `name` is 1 to `largest`, by default what TensorFlow counts by."""
     require(value >= 1, name, "at least 1", value)
     require(value <= largest, name, f"at most {largest}", value)
+
+
+def require_kind(name: str, value: Any, kind: type, or_none: bool = False) -> None:
+    """Raises `ConfigError` unless argument `name` is a `kind`, or None where it may be left out."""
+    if not (isinstance(value, kind) or (or_none and value is None)):
+        rule = f"{kind.__name__} or None" if or_none else kind.__name__
+        found = None if value is None else type(value).__name__  # An array fills a page.
+        raise ConfigError(f"`{name}` must be a {rule}; got {found}.")
 
 
 def check_temperature(value: float) -> None:
@@ -70,11 +82,16 @@ def require_positive(config: Any, *names: str) -> None:
         require(is_finite(value) and value > 0, name, "a finite number > 0", value)
 
 
-def require_bools(config: Any, *names: str) -> None:
-    """Checks that these fields are True or False."""
-    for name in names:
-        value = getattr(config, name)
-        require(isinstance(value, bool), name, "True or False", value)
+def set_plain_values(config: Any) -> None:
+    """Makes NumPy's scalars the equal values of Python; checks that fields of truth are True or False.
+
+    For a dataclass whose annotations are text.
+    """
+    for field in dataclasses.fields(config):
+        value = _plain(getattr(config, field.name))
+        object.__setattr__(config, field.name, value)
+        if field.type == "bool":
+            require(isinstance(value, bool), field.name, "True or False", value)
 
 
 def require_seed(config: Any) -> None:
@@ -105,6 +122,12 @@ def set_level_ints(config: Any, name: str) -> None:
     rule = f"one integer >= 1 for each of the num_scales={num_levels} levels, or None"
     require(fits, name, rule, values)
     object.__setattr__(config, name, tuple(values))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_int(value: Any) -> bool:

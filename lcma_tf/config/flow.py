@@ -11,7 +11,6 @@ from lcma_tf.choices import COUPLINGS, FLOW_KINDS, FLOWS, PIXEL_TRANSFORMS
 from lcma_tf.config.checks import (
     is_finite,
     require,
-    require_bools,
     require_ints,
     require_seed,
     set_level_ints,
@@ -138,6 +137,7 @@ class FlowConfig(OptionConfig):
     )
 
     def __post_init__(self):
+        super().__post_init__()
         set_shape(self, "image_shape")
         if self.original_shape is not None:
             set_shape(self, "original_shape")
@@ -165,7 +165,6 @@ class FlowConfig(OptionConfig):
             "a finite number >= 0",
             self.weight_scale_l2,
         )
-        require_bools(self, "mixed_precision", "real_valued")
 
     def _check_scales(self) -> None:
         divisor = 2 ** (self.num_scales - 1)

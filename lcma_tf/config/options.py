@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
-from lcma_tf.config.checks import require
+from lcma_tf.config.checks import require, set_plain_values
 
 __all__ = ["Option", "OptionConfig", "option", "options"]
 
@@ -51,7 +52,16 @@ def options(config: Any) -> dict[str, Option]:
 
 
 class OptionConfig:
-    """Base of the frozen configs: `to_dict`, `from_dict`, and the check of fields with choices."""
+    """Base of the frozen configs: `to_dict`, `from_dict`, and the checks by the kind of a field."""
+
+    def __post_init__(self):
+        """What JSON can hold, whatever was given: NumPy's scalars are Python's, paths are text."""
+        set_plain_values(self)
+        for name, option in options(self).items():
+            value = getattr(self, name)
+            if option.is_path and value is not None:
+                require(isinstance(value, str | os.PathLike), name, "a path or None", value)
+                object.__setattr__(self, name, os.fspath(value))
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON form: the fields by name."""

@@ -11,7 +11,6 @@ from lcma_tf.config.checks import (
     ConfigError,
     is_finite,
     require,
-    require_bools,
     require_ints,
     require_positive,
     require_seed,
@@ -155,16 +154,17 @@ class TrainConfig(OptionConfig):
     seed: int = option(0, "order of the data, noise, initial weights, the random rule")
 
     def __post_init__(self):
+        super().__post_init__()
         if self.pretrain_steps is None:
             object.__setattr__(self, "pretrain_steps", self.train_steps)
-        require(bool(self.dataset), "dataset", "the name of a data set", self.dataset)
+        is_name = isinstance(self.dataset, str) and self.dataset != ""
+        require(is_name, "dataset", "the name of a data set", self.dataset)
         require_ints(self, 1, "train_steps", "pretrain_steps", "batch_size", "steps_per_epoch")
         require_ints(self, 0, "warmup_steps")
         require_seed(self)
         for name in ("image_size", "pad_to"):
             if getattr(self, name) is not None:
                 require_ints(self, 1, name)
-        require_bools(self, "skip_bad_images")
         share = self.validation_share
         if share is not None:
             require(is_finite(share) and 0 < share <= 0.5, "validation_share", "in (0, 0.5]", share)

@@ -7,7 +7,7 @@ import functools
 
 import tensorflow as tf
 
-from lcma_tf.config import ConfigError, TrainConfig
+from lcma_tf.config import ConfigError, TrainConfig, require_ints, set_plain_values
 from lcma_tf.distribute.workers import Cluster, Workers
 from lcma_tf.say import say
 
@@ -46,10 +46,11 @@ class RuntimeConfig:
     intra_op_threads: int | None = None
 
     def __post_init__(self):
-        for name in ("num_devices", "steps_per_execution", "intra_op_threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"`{name}` must be at least 1; got {value}.")
+        set_plain_values(self)
+        require_ints(self, 1, "steps_per_execution")
+        for name in ("num_devices", "intra_op_threads"):
+            if getattr(self, name) is not None:
+                require_ints(self, 1, name)
 
     def check_fits(self, config: TrainConfig) -> None:
         """Raises `ConfigError` if a run of `config` would take steps that it was not asked for."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -48,10 +49,20 @@ def test_threads_of_an_operation_are_set_once():
     ], done.stderr
 
 
+@pytest.mark.parametrize("value", [0, 2.5, "2", True])
 @pytest.mark.parametrize("name", ["num_devices", "steps_per_execution", "intra_op_threads"])
-def test_a_number_below_one_is_refused(name):
-    with pytest.raises(lcma_tf.ConfigError, match=f"`{name}` must be at least 1; got 0"):
-        RuntimeConfig(**{name: 0})
+def test_a_number_below_one_is_refused(name, value):
+    with pytest.raises(
+        lcma_tf.ConfigError, match=f"`{name}` must be an integer >= 1; got {value!r}"
+    ):
+        RuntimeConfig(**{name: value})
+
+
+def test_truths_of_a_runtime_are_true_or_false():
+    assert RuntimeConfig(jit_compile=np.True_, num_devices=np.int64(1)) == RuntimeConfig(1, 1, True)
+    for name in ("jit_compile", "rematerialize"):
+        with pytest.raises(lcma_tf.ConfigError, match=f"`{name}` must be True or False; got 'yes'"):
+            RuntimeConfig(**{name: "yes"})
 
 
 def test_training_asks_for_devices_before_it_loads_data(tmp_path, monkeypatch):
