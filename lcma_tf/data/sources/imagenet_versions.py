@@ -13,7 +13,7 @@ from lcma_tf.data.cache import MEMORY, Store
 from lcma_tf.data.image_data import DataError, ImageData
 from lcma_tf.data.sources import local_files
 from lcma_tf.data.sources.tfds import JPEG_METHOD, find_builder
-from lcma_tf.data.sources.tfds_arrays import read_splits
+from lcma_tf.data.sources.tfds_arrays import is_prepared, read_splits
 from lcma_tf.data.splits import with_all_splits
 
 # Images in train and validation; neither set has a test split.
@@ -102,7 +102,7 @@ def load_prepared(
     """
     size = name.partition("/")[2]
     builder = find_builder(name, data_dir)
-    if not builder.is_prepared():
+    if not is_prepared(builder):
         lies_there = find_pngs(data_dir, size) or find_batches(data_dir, size)
         other = f"{_other(name)}/{size}"
         hint = f", but files of {other}, which must be loaded by that name" if lies_there else ""

@@ -5,7 +5,7 @@ import io
 
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
 from lcma_tf.data.sources.local_files import expanded, require_tfds
-from lcma_tf.data.sources.tfds_arrays import prepare, read_split
+from lcma_tf.data.sources.tfds_arrays import is_prepared, prepare, read_split
 
 
 def load_photo_patches(
@@ -34,7 +34,7 @@ def load_photo_patches(
         )
     name = "photo_patches" + config
     builder = PhotoPatches(config=config[1:], data_dir=expanded(data_dir))
-    if not builder.is_prepared():
+    if not is_prepared(builder):
         check_photos()
     # TFDS prints what it prepares, which is news for a download but not for this.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

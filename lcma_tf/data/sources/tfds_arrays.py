@@ -35,7 +35,7 @@ def prepare(builder, name: str, data_dir: str | None, advice: str | None = None)
     Raises:
         DataError: preparing failed; the message names the cause and the way by hand.
     """
-    if builder.is_prepared():
+    if is_prepared(builder):
         return
     try:
         with _no_advice_to_itself():
@@ -52,6 +52,11 @@ def prepare(builder, name: str, data_dir: str | None, advice: str | None = None)
             f"{name}: must be prepared in {root} or be downloadable; TFDS tried both and failed "
             f"({type(error).__name__}: {first_line(error)}); {advice or by_hand}"
         ) from error
+
+
+def is_prepared(builder) -> bool:
+    """Whether `builder` was prepared before; asked of a folder that is not there TFDS would warn."""
+    return builder.data_path.exists() and builder.is_prepared()
 
 
 def first_line(error: Exception) -> str:
