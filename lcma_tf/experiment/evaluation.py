@@ -31,6 +31,7 @@ def bits_per_dim_of_split(
     *,
     num_importance_samples: int = 1,
     num_dimensions: int | None = None,
+    split: str = "",
 ) -> np.ndarray:
     """Bits/dim of every image, float64 `[N]`; the mean of all is the figure of the literature.
 
@@ -47,13 +48,14 @@ def bits_per_dim_of_split(
             those of the exact log-probability of the 8-bit image.
         num_dimensions: what to divide by; None = those that the model counts. Data padded in another
             way than the model's have their own `ImageData.num_original_dimensions`.
+        split: its name, which the bar shows.
     """
 
     def score(batch, seed):
         return model.log_prob(batch, seed, num_importance_samples).numpy()
 
     num_dimensions = num_dimensions or model.config.num_dimensions
-    nats = _over_split(score, images, batch_size, seed, num_dimensions)
+    nats = _over_split(score, images, batch_size, seed, num_dimensions, split)
     return nats_to_bits_per_dim(nats, num_dimensions)
 
 
@@ -106,15 +108,16 @@ def count_exact_reconstructions(
     return exact
 
 
-def _over_split(score, images, batch_size, seed, num_dimensions):
+def _over_split(score, images, batch_size, seed, num_dimensions, split=""):
     """`score(batch, seed)` of all batches, float64 `[N, ...]`, under a bar of the bits/dim so far."""
     # A stateful metric is shown as it is given. Of others the bar keeps means by itself, and loses them
     # at its end, where it shows what it was given last.
-    bar = keras.utils.Progbar(len(images), unit_name="image", stateful_metrics=["bits/dim"])
+    label = f"{split} bits/dim".lstrip()
+    bar = keras.utils.Progbar(len(images), unit_name="image", stateful_metrics=[label])
     scores, total, count = [], 0.0, 0
     for index, batch in enumerate(evaluation_batches(images, batch_size)):
         scores.append(score(batch, seed + index).astype(np.float64))
         total, count = total + scores[-1].sum(), count + len(batch)
         mean = float(nats_to_bits_per_dim(total / count, num_dimensions))
-        bar.add(len(batch), [("bits/dim", mean)])
+        bar.add(len(batch), [(label, mean)])
     return np.concatenate(scores)

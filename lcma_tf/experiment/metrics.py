@@ -48,13 +48,14 @@ def measure(
         config, data: of that run.
     """
     started = time.perf_counter()
-    scores = bits_per_dim_of_split(flow, data.test, config.batch_size, config.seed)
+    asked = (config.batch_size, config.seed)
+    scores = bits_per_dim_of_split(flow, data.test, *asked, split="test")
     seconds = time.perf_counter() - started
     splits = (data.test, data.validation, data.train)
     originals = np.concatenate([s[:_MAX_RECONSTRUCTIONS] for s in splits])[:_MAX_RECONSTRUCTIONS]
     with concurrent.futures.ThreadPoolExecutor(1) as beside:  # Graphs are made on one core.
         codecs = beside.submit(_codec_bits_per_dim, data)
-        validation = bits_per_dim_of_split(flow, data.validation, config.batch_size, config.seed)
+        validation = bits_per_dim_of_split(flow, data.validation, *asked, split="validation")
         exact = count_exact_reconstructions(flow, originals, config.batch_size)
         probed = probe(flow, data.validation).by_column()
     factorization = Factorization.load(workdir.factorization)

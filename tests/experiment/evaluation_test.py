@@ -25,8 +25,10 @@ def test_the_bar_ends_on_the_mean_over_all_images(capsys):
 
     model = types.SimpleNamespace(log_prob=log_prob, config=types.SimpleNamespace(num_dimensions=1))
     images = np.array([1] * 8 + [6] * 2, np.uint8).reshape(10, 1, 1, 1)
-    scores = bits_per_dim_of_split(model, images, batch_size=8)
-    shown = re.findall(r"bits/dim: ([\d.]+)", capsys.readouterr().out)
+    scores = bits_per_dim_of_split(model, images, batch_size=8, split="validation")
+    told = capsys.readouterr().out
+    assert "validation bits/dim: " in told
+    shown = re.findall(r"bits/dim: ([\d.]+)", told)
     assert float(shown[-1]) == pytest.approx(scores.mean(), abs=1e-4)
     assert scores.mean() == pytest.approx(2 / np.log(2))
 
