@@ -3,8 +3,10 @@
 import sys
 
 import pytest
+from PIL import Image
 
 import commands
+import scored_runs
 from lcma_tf import data, plots
 from lcma_tf.extras import MissingExtraError, require_extra
 
@@ -53,6 +55,16 @@ def test_a_grid_of_samples_needs_no_extra(without, finished, tmp_path):
     ended = commands.call("lcma_tf.sample", *argv)
     assert ended.code == 0, ended
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_scores_by_a_calibrated_run_need_no_extra(without, tmp_path):
+    run = scored_runs.make_scored_run(tmp_path / "run")
+    for number, image in enumerate(scored_runs.smooth_images(2)):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    without("matplotlib", "pyarrow", *DATA)
+    flags = commands.as_flags(workdir=run, input=tmp_path / "*.png", output=tmp_path / "a.csv")
+    ended = commands.call("lcma_tf.score", *flags)
+    assert ended.code == 0 and "2 images scored, 0 not" in ended.out, ended
 
 
 def test_a_picture_itself_says_it_too(without, tmp_path):
