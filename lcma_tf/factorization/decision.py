@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lcma_tf.choices import RULES
+from lcma_tf.factorization.checks import check_integer, checked_image_shape, checked_mask
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.factorization.evidence import Layers, checked_evidence
 from lcma_tf.factorization.factorization import CUSTOM, Factorization
@@ -72,20 +73,18 @@ def decide_factorization(
 
     Raises:
         FactorizationError: an argument breaks a rule above, the rule's evidence is missing, or it is not
-            finite.
+            finite, or the rule decides a mask that is not half True.
     """
     found = _found(rule)
-    shape = tuple(int(size) for size in image_shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise FactorizationError(
-            f"`image_shape` must be (H, W, C), all positive; got {image_shape}."
-        )
+    shape = checked_image_shape(image_shape)
+    check_integer("num_scales", num_scales)
     divisor = 2 ** (num_scales - 1) if num_scales >= 1 else 0
     if num_scales < 1 or shape[0] % divisor or shape[1] % divisor:
         raise FactorizationError(
             "`image_shape` must have height and width divisible by 2**(num_scales - 1), and "
             f"num_scales be at least 1; got image_shape={shape}, num_scales={num_scales}."
         )
+    check_integer("seed", seed)
     if seed < 0:
         raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
     given = {"contributions": contributions, "gain": gain, "logits": logits}
@@ -101,13 +100,19 @@ def decide_factorization(
             evidence = functools.reduce(gather_kept, decided, evidence)
         height, width, channels = shape[0] >> scale, shape[1] >> scale, shape[2] << scale
         rng = np.random.default_rng([seed, scale])
-        decided.append(found.decide(evidence, (height, width, channels), rng))
+        mask = found.decide(evidence, (height, width, channels), rng)
+        what = f"mask_{scale + 1}, as rule {rule!r} decides it,"
+        decided.append(checked_mask(what, mask, (height, width, channels)))
     return Factorization(rule, shape, tuple(decided), seed, rotations)
 
 
 def _found(rule: str) -> SplitRule:
     if rule in RULES:
-        return RULES[rule]
+        found = RULES[rule]
+        if not isinstance(found, SplitRule):
+            kind = type(found).__name__
+            raise FactorizationError(f"Rule {rule!r} must be a SplitRule; its entry is a {kind}.")
+        return found
     if rule == CUSTOM:
         raise FactorizationError(
             "`split_rule` must be one that decides; got 'custom', the label of masks that are given: "

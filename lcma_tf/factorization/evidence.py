@@ -55,6 +55,9 @@ def _in_order(name: str, evidence: Layers | np.ndarray, needed: int) -> list[np.
                 f"`{name}` must hold {', '.join(names)}; got {sorted(evidence)}."
             )
         evidence = [evidence[layer] for layer in names]
+    if not isinstance(evidence, Sequence | np.ndarray):
+        kind = type(evidence).__name__
+        raise FactorizationError(f"`{name}` must be a sequence of arrays; got {kind}.")
     layers = [np.asarray(layer) for layer in evidence]
     if len(layers) < needed:
         raise FactorizationError(

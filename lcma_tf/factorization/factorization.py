@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lcma_tf.factorization.checks import check_integer, checked_image_shape, checked_mask
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.factorization.file import (
     FactorizationEntries,
@@ -78,26 +79,19 @@ class Factorization:
     def __post_init__(self):
         if not isinstance(self.rule, str) or not self.rule:
             raise FactorizationError(f"`rule` must be a name; got {self.rule!r}.")
-        shape = tuple(int(size) for size in self.image_shape)
-        if len(shape) != 3 or min(shape) < 1:
-            raise FactorizationError(f"`image_shape` must be (H, W, C), all positive; got {shape}.")
+        shape = checked_image_shape(self.image_shape)
         object.__setattr__(self, "image_shape", shape)
+        check_integer("seed", self.seed)
+        object.__setattr__(self, "seed", int(self.seed))
+        for name in ("masks", "rotations"):
+            if not isinstance(getattr(self, name), Sequence | np.ndarray):
+                kind = type(getattr(self, name)).__name__
+                raise FactorizationError(f"`{name}` must be a sequence of arrays; got {kind}.")
         if self.rule == "none" and len(self.masks):
             raise FactorizationError(f"Rule 'none' has no masks; got {len(self.masks)}.")
         frozen = []
         for scale, mask in enumerate(self.masks, start=1):
-            mask = np.array(mask)
-            if mask.dtype != bool or mask.shape != shape:
-                raise FactorizationError(
-                    f"mask_{scale} must be bool of shape {shape}; got {mask.dtype} {mask.shape}."
-                )
-            if mask.shape[0] % 2 or mask.shape[1] % 2 or 2 * mask.sum() != mask.size:
-                raise FactorizationError(
-                    f"mask_{scale} must have even height and width and be half True; "
-                    f"got shape {mask.shape} with {mask.sum()} of {mask.size} True."
-                )
-            mask.setflags(write=False)
-            frozen.append(mask)
+            frozen.append(checked_mask(f"mask_{scale}", mask, shape))
             shape = _next_shape(shape, splits=True)
         object.__setattr__(self, "masks", tuple(frozen))
         object.__setattr__(self, "rotations", self._checked_rotations())
@@ -159,6 +153,9 @@ class Factorization:
 
     def agreement(self, other: Factorization) -> tuple[float, ...]:
         """The share of equal entries, mask by mask, each in its own scale's coordinates."""
+        if not isinstance(other, Factorization):
+            kind = type(other).__name__
+            raise FactorizationError(f"`other` must be a Factorization; got {kind}.")
         if [m.shape for m in self.masks] != [m.shape for m in other.masks]:
             raise FactorizationError(
                 f"Only factorizations of one shape can be compared; got {self.image_shape} with "

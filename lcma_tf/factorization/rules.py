@@ -56,7 +56,7 @@ class SplitRule:
               and the rotation of the channels. No flow is trained for them.
 
     Raises:
-        ValueError: `evidence` is none of these.
+        ValueError: `evidence` is none of these, or `decide` no function.
 
     Example:
         ```python
@@ -82,6 +82,9 @@ class SplitRule:
             raise ValueError(
                 f"`evidence` must be None or one of {', '.join(EVIDENCE)}; got {self.evidence!r}."
             )
+
+        if self.decide is not None and not callable(self.decide):
+            raise ValueError(f"`decide` must be a function or None; got {self.decide!r}.")
 
     @property
     def needs_pretraining(self) -> bool:

@@ -42,6 +42,7 @@ def test_the_masks_are_held_to_the_rules():
     for masks, message in (
         ([UPPER.astype(int)], "mask_1 must be bool .* got int"),
         ([UPPER | ~UPPER], "mask_1 must .* half True"),
+        (None, "`masks` must be a sequence of arrays; got NoneType"),
         ([UPPER, UPPER], r"mask_2 must be bool of shape \(2, 2, 4\)"),
     ):
         with pytest.raises(lcma_tf.FactorizationError, match=message):

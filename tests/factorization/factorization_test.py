@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lcma_tf import Factorization, FactorizationError, decide_factorization
+from lcma_tf.choices import RULES
 from lcma_tf.factorization import SPLIT_RULES, evidence_of, masks, needs_pretraining, order
 from lcma_tf.factorization.rules import SplitRule
 from testing import tiny_factorization
@@ -112,6 +113,8 @@ def test_agreement():
     # Kept: x.xx / .x..  against  x.x. / .x.x: six of eight entries are equal.
     lcma, static = decide("lcma", [CONTRIBUTION]), decide("realnvp")
     assert lcma.agreement(static) == (0.75,) and static.agreement(static) == (1.0,)
+    with pytest.raises(FactorizationError, match="`other` must be a Factorization; got None"):
+        decide("random", (4, 4, 1)).agreement(None)
     with pytest.raises(FactorizationError, match="one shape"):
         lcma.agreement(decide("realnvp", shape=(4, 4, 1)))
 
@@ -121,6 +124,8 @@ def test_each_rule_says_what_it_reads():
     assert [rule for rule in SPLIT_RULES if evidence_of(rule) == "contributions"] == terms
     assert [rule for rule in SPLIT_RULES if needs_pretraining(rule)] == [*terms, "gain"]
     assert [rule for rule in SPLIT_RULES if evidence_of(rule) == "logits"] == ["dependence"]
+    with pytest.raises(ValueError, match="`decide` must be a function or None; got 'lcma'"):
+        SplitRule("a name", "lcma")
     with pytest.raises(ValueError, match="one of contributions, gain, logits; got 'terms'"):
         SplitRule("reads what nobody gives", None, "terms")
 
@@ -188,10 +193,49 @@ def test_masks_are_frozen_copies():
         ({"rule": "dependence"}, "'dependence' is decided by `logits`; got None"),
         ({"seed": -1}, "`seed` must be at least 0; got -1"),
         ({"shape": (3, 4, 1)}, r"image_shape=\(3, 4, 1\)"),
-        ({"shape": (4, 4)}, r"\(H, W, C\), all positive; got \(4, 4\)"),
+        ({"shape": (4, 4)}, r"\(H, W, C\), all positive integers; got \(4, 4\)"),
+        ({"shape": None}, "`image_shape` must be .*; got None"),
+        ({"shape": (4.5, 4, 1)}, r"`image_shape` must be .*; got \(4.5, 4, 1\)"),
+        ({"num_scales": "2"}, "`num_scales` must be an integer; got '2'"),
+        ({"seed": None}, "`seed` must be an integer; got None"),
+        ({"contributions": 5}, "`contributions` must be a sequence of arrays; got int"),
         ({"shape": (4, 0, 1)}, r"got \(4, 0, 1\)"),
     ],
 )
 def test_what_cannot_be_decided_is_refused(arguments, message):
     with pytest.raises(FactorizationError, match=message):
         decide(**{"rule": "lcma", "contributions": [CONTRIBUTION], **arguments})
+
+
+def half(shape):
+    mask = np.zeros(shape, bool)
+    mask[: shape[0] // 2] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("decides", "message"),
+    [
+        (lambda evidence, shape, rng: half(shape)[:2], r"bool of shape \(4, 4, 1\); got .*\(2, 4,"),
+        (lambda evidence, shape, rng: half(shape).astype(int), "must be bool .*; got int64"),
+        (lambda evidence, shape, rng: None, "must be bool .*; got object"),
+        (lambda evidence, shape, rng: half(shape) | True, "be half True; got .* 16 of 16 True"),
+    ],
+)
+def test_a_mask_that_is_none_is_told_by_the_name_of_its_rule(decides, message, monkeypatch):
+    monkeypatch.setitem(RULES, "mine", SplitRule("of mine", decides))
+    with pytest.raises(FactorizationError, match=f"mask_1, as rule 'mine' decides it, .*{message}"):
+        decide_factorization("mine", image_shape=(4, 4, 1), num_scales=3)
+
+
+def test_a_later_mask_is_told_too_and_an_entry_that_is_no_rule(monkeypatch):
+    def decides(evidence, shape, rng):
+        return half(shape) if shape == (8, 8, 1) else half(shape)[..., :1]
+
+    monkeypatch.setitem(RULES, "mine", SplitRule("of mine", decides, evidence="gain"))
+    with pytest.raises(FactorizationError, match="mask_2, as rule 'mine' decides it"):
+        gain = [np.zeros((8, 8, 1))] * 3
+        decide_factorization("mine", image_shape=(8, 8, 1), num_scales=3, gain=gain)
+    monkeypatch.setitem(RULES, "mine", half)
+    with pytest.raises(FactorizationError, match="'mine' must be a SplitRule; its entry is a func"):
+        decide_factorization("mine", image_shape=(8, 8, 1), num_scales=3)
