@@ -28,8 +28,10 @@ def codec_bits_per_dim(images: np.ndarray, codec: str) -> float:
     Raises:
         DataError: an unknown codec, or images of another type or shape.
     """
-    if codec not in CODECS:
+    if not isinstance(codec, str) or codec not in CODECS:
         raise DataError(f"`codec` must be one of {', '.join(CODECS)}; got {codec!r}")
+    if not isinstance(images, np.ndarray):
+        raise DataError(f"`images` must be a NumPy array; got {type(images).__name__}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise DataError(
             "`images` must be a uint8 array of shape [N, H, W, 1 or 3]; "

@@ -127,22 +127,28 @@ class ImageData:
         return math.prod(self.original_shape)
 
 
-def check_original_shape(
-    name: str, original_shape: tuple[int, ...], image_shape: tuple[int, int, int]
-) -> None:
+def check_original_shape(name: str, original_shape: Any, image_shape: tuple[int, ...]) -> None:
     """Raises `DataError` unless a picture of `original_shape` fits into an image."""
     height, width, channels = image_shape
-    inner = tuple(original_shape)
+    inner = list(original_shape) if isinstance(original_shape, tuple | list) else original_shape
     if not (
-        len(inner) == 3
+        isinstance(inner, list)
+        and len(inner) == 3
+        and all(map(is_count, inner))
         and 1 <= inner[0] <= height
         and 1 <= inner[1] <= width
         and inner[2] == channels
     ):
         raise DataError(
             f"{name}: `original_shape` must be (h, w, C) within the images' {list(image_shape)}; "
-            f"got {list(inner)}"
+            f"got {inner}"
         )
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Whether `value` is an integer, of Python or NumPy, of at least so many."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return bool(is_integer and value >= least)
 
 
 def check_images(name: str, split: str, images: np.ndarray) -> None:

@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from lcma_tf.choices import RESAMPLERS, SCORED_SOURCES, SOURCES
 from lcma_tf.data.cache import MEMORY, Store, open_store
 from lcma_tf.data.changed import Images, with_fingerprint
-from lcma_tf.data.image_data import DataError, ImageData
+from lcma_tf.data.image_data import SPLITS, DataError, ImageData, is_count
 from lcma_tf.data.one_split import OneSplit
 from lcma_tf.data.padding import padded
 from lcma_tf.data.resample import DEFAULT_RESAMPLER
@@ -70,7 +72,7 @@ def load(
         DataError: the set cannot be had; the message names it, the rule and what was found.
         SaveError: the cache cannot be written.
     """
-    _check_sizes(image_size, pad_to)
+    _check_named(name, image_size, pad_to)
     if data_dir is not None and not os.path.isdir(os.path.expanduser(data_dir)):
         raise DataError(f"`data_dir` must be an existing folder; got {printable(data_dir)!r}")
     if name == IN_MEMORY:
@@ -112,11 +114,13 @@ def load_for_scoring(
     Raises:
         DataError: as `load`.
     """
+    _check_named(name, image_size, pad_to)
+    if split not in (None, *SPLITS):
+        raise DataError(f"`split` must be one of {', '.join(SPLITS)}, or None; got {split!r}")
     prefix = next((own for own in SCORED_SOURCES if name.startswith(own)), None)
     if prefix is None:
         data = load(name, data_dir, image_size, pad_to=pad_to, data_cache=data_cache, **options)
         return OneSplit.of(data, split or "test")
-    _check_sizes(image_size, pad_to)
     source = SCORED_SOURCES[prefix]
     taken = _options(_Asked(**options), source, name, data_cache)
     images = source(name.removeprefix(prefix), data_dir, image_size, split=split, **taken)
@@ -137,9 +141,12 @@ class _Asked:
                 f"`resampler` must be one of {', '.join(RESAMPLERS)}; got {self.resampler!r}"
             )
         share = self.validation_share
-        if share is not None and not 0 < share <= MAX_VALIDATION_SHARE:
+        is_share = (
+            isinstance(share, int | float | np.floating) and 0 < share <= MAX_VALIDATION_SHARE
+        )
+        if share is not None and not is_share:
             raise DataError(
-                f"`validation_share` must be None or in (0, {MAX_VALIDATION_SHARE}]; got {share}"
+                f"`validation_share` must be None or in (0, {MAX_VALIDATION_SHARE}]; got {share!r}"
             )
 
     def of(self, source: Callable[..., Any], name: str) -> dict[str, Any]:
@@ -162,10 +169,12 @@ class _Asked:
         return options
 
 
-def _check_sizes(image_size: int | None, pad_to: int | None) -> None:
+def _check_named(name: str, image_size: int | None, pad_to: int | None) -> None:
+    if not isinstance(name, str):
+        raise DataError(f"`name` must be the name of a data set, a text; got {name!r}")
     for option, value in (("image_size", image_size), ("pad_to", pad_to)):
-        if value is not None and value < 1:
-            raise DataError(f"`{option}` must be None or at least 1; got {value}")
+        if value is not None and not is_count(value):
+            raise DataError(f"`{option}` must be None or an integer of at least 1; got {value!r}")
 
 
 def _options(

@@ -12,7 +12,7 @@ import numpy as np
 
 from lcma_tf.data.cache import MEMORY, Store
 from lcma_tf.data.changed import Images, changed
-from lcma_tf.data.image_data import DataError
+from lcma_tf.data.image_data import DataError, check_original_shape
 
 
 def padded(data: Images, pad_to: int, store: Store = MEMORY) -> Images:
@@ -69,7 +69,11 @@ def without_padding(images: Any, original_shape: Sequence[int]) -> Any:
     Args:
         images: an array or a tensor.
         original_shape: `(h, w, C)`.
+
+    Raises:
+        DataError: it does not fit into the images.
     """
+    check_original_shape("images", original_shape, tuple(images.shape[-3:]))
     height, width = original_shape[:2]
     top, left = (images.shape[-3] - height) // 2, (images.shape[-2] - width) // 2
     return images[..., top : top + height, left : left + width, :]

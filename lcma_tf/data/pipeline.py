@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from lcma_tf.data.ahead import AHEAD, ahead
 from lcma_tf.data.cache.rows import row_reader
-from lcma_tf.data.image_data import DataError
+from lcma_tf.data.image_data import DataError, is_count
 
 
 def training_batches(
@@ -34,13 +34,15 @@ def training_batches(
         their values unchanged. It may be given to `MirroredStrategy.experimental_distribute_dataset`.
 
     Raises:
-        DataError: images of another type or rank, fewer than `batch_size` of them, or a negative
-            `start_step`.
+        DataError: images of another type or rank, fewer than `batch_size` of them, a negative
+            `start_step`, or a seed that is no integer.
     """
     check_training_batches(images, batch_size)
     steps_per_epoch = len(images) // batch_size
-    if start_step < 0:
-        raise DataError(f"`start_step` must not be negative; got {start_step}")
+    if not is_count(start_step, 0):
+        raise DataError(f"`start_step` must be an integer of at least 0; got {start_step!r}")
+    if not is_count(seed, -(2**63)):
+        raise DataError(f"`seed` must be one integer; got {seed!r}")
     # Two streams of random numbers, lest an image's flip tell of its place in the shuffle.
     shuffle_seed, flip_seed = tf.unstack(
         tf.random.experimental.stateless_split(tf.constant([seed, 0], tf.int64), num=2)
@@ -101,6 +103,13 @@ def batch_spec(images: np.ndarray) -> tf.TensorSpec:
     return tf.TensorSpec([None, *images.shape[1:]], images.dtype)
 
 
+def check_some_images(images: np.ndarray) -> None:
+    """Raises `DataError` unless those batches can be made of `images`, and there is one at least."""
+    _check(images)
+    if not len(images):
+        raise DataError(f"`images` must hold at least one image; got {list(images.shape)}")
+
+
 def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     """The images `[len(indices), H, W, C]` at `indices`, in a graph of tf.data."""
     batch = tf.numpy_function(
@@ -110,10 +119,10 @@ def gather_images(images: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
 
 
 def _check(images: np.ndarray, batch_size: int = 1) -> None:
+    rule = "`images` must be a uint8 or float32 array of shape [N, H, W, C]"
+    if not isinstance(images, np.ndarray):
+        raise DataError(f"{rule}; got {type(images).__name__}")
     if images.dtype not in (np.uint8, np.float32) or images.ndim != 4:
-        raise DataError(
-            "`images` must be a uint8 or float32 array of shape [N, H, W, C]; "
-            f"got {images.dtype} {list(images.shape)}"
-        )
-    if batch_size < 1:
-        raise DataError(f"`batch_size` must be at least 1; got {batch_size}")
+        raise DataError(f"{rule}; got {images.dtype} {list(images.shape)}")
+    if not is_count(batch_size):
+        raise DataError(f"`batch_size` must be an integer of at least 1; got {batch_size!r}")

@@ -49,6 +49,8 @@ def test_grey_divides_by_its_own_dimensions(codec):
         (IMAGES[:0], "png", "at least one image"),
         (IMAGES[..., :2], "png", r"\[3, 8, 10, 2\]"),
         (IMAGES / 255.0, "png", "got float64"),
+        (IMAGES.tolist(), "png", "NumPy array; got list"),
+        (IMAGES, ["png"], "one of png, webp"),
     ],
 )
 def test_bad_arguments(images, codec, message):

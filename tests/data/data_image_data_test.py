@@ -48,10 +48,12 @@ def test_pixels_that_are_none(images, message):
     assert str(caught.value).startswith("some/name: ")
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (4, 5, 1), (3, 5, 3), (0, 5, 1)])
+@pytest.mark.parametrize("shape", [(3, 5), (4, 5, 1), (3, 5, 3), (0, 5, 1), 5, ("3", 5, 1)])
 def test_an_original_shape_that_does_not_fit(shape):
     with pytest.raises(data.DataError, match="`original_shape` must be .*within.*3, 5, 1"):
         make(real(4), original_shape=shape)
+    with pytest.raises(data.DataError, match="`original_shape` must be .*within"):
+        data.without_padding(real(4), shape)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -73,7 +75,9 @@ def test_padding_only_grows():
     assert padded(square, 4) is square
     with pytest.raises(data.DataError, match="`pad_to` must be at least .*got 4 for 3x5"):
         padded(make(real(4)), 4)
-    with pytest.raises(data.DataError, match="`pad_to` must be None or at least 1; got 0"):
+    with pytest.raises(
+        data.DataError, match="`pad_to` must be None or an integer of at least 1; got 0"
+    ):
         data.load("photo_patches", pad_to=0)
 
 

@@ -86,8 +86,13 @@ def test_evaluation_drops_nothing():
     ("images", "batch_size", "start_step", "message"),
     [
         (IMAGES, 12, 0, "at most the number of images, 11; got 12"),
-        (IMAGES, 0, 0, "`batch_size` must be at least 1; got 0"),
-        (IMAGES, 2, -1, "`start_step` must not be negative; got -1"),
+        (IMAGES, 0, 0, "`batch_size` must be an integer of at least 1; got 0"),
+        (IMAGES, "2", 0, "`batch_size` must be an integer of at least 1; got '2'"),
+        (IMAGES, 2.0, 0, "`batch_size` must be an integer of at least 1; got 2.0"),
+        (IMAGES, 2, -1, "`start_step` must be an integer of at least 0; got -1"),
+        (IMAGES, 2, 1.5, "`start_step` must be an integer of at least 0; got 1.5"),
+        (IMAGES.tolist(), 2, 0, "uint8 or float32 array .*; got list"),
+        (None, 2, 0, "uint8 or float32 array .*; got NoneType"),
         (IMAGES.astype(np.float64), 2, 0, "uint8 or float32 .*got float64"),
         (IMAGES[0], 2, 0, r"got uint8 \[4, 5, 3\]"),
     ],
@@ -95,6 +100,12 @@ def test_evaluation_drops_nothing():
 def test_bad_arguments(images, batch_size, start_step, message):
     with pytest.raises(data.DataError, match=message):
         data.training_batches(images, batch_size, 0, start_step)
+
+
+@pytest.mark.parametrize("seed", [(0, 1), 0.5, None])
+def test_a_seed_is_one_integer(seed):
+    with pytest.raises(data.DataError, match="`seed` must be one integer; got"):
+        data.training_batches(IMAGES, 2, seed)
 
 
 def resident_bytes():

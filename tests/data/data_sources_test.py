@@ -1,5 +1,7 @@
 """Files and folders as data sets, and what is said when they are not as they must be."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -143,6 +145,27 @@ def test_bad_folders(tmp_path):
     save(tmp_path / "test" / "deep.png", np.zeros((16, 16), np.uint16))
     with pytest.raises(data.DataError, match="8 bits a channel"):
         data.load(f"image_folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", [None, 5, pathlib.Path("photos")])
+def test_a_name_is_a_text(name):
+    for load in (data.load, data.load_for_scoring):
+        with pytest.raises(data.DataError, match="`name` must be the name of a data set, a text"):
+            load(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": "32"}, "`image_size` must be None or an integer .*; got '32'"),
+        ({"pad_to": 40.0}, "`pad_to` must be None or an integer .*; got 40.0"),
+        ({"validation_share": "0.1"}, r"`validation_share` must be .*; got '0.1'"),
+        ({"split": "tset"}, "`split` must be one of train, validation, test, .*; got 'tset'"),
+    ],
+)
+def test_options_of_another_kind(options, message):
+    with pytest.raises(data.DataError, match=message):
+        data.load_for_scoring("photo_patches", **options)
 
 
 def test_image_size_must_be_positive(tmp_path):
