@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ __all__ = [
     "ConfigError",
     "check_temperature",
     "is_finite",
+    "is_integer",
+    "is_number",
     "require",
     "require_count",
     "require_ints",
@@ -43,9 +46,10 @@ def require(condition: bool, name: str, rule: str, value: Any) -> None:
         raise ConfigError(f"`{name}` must be {rule}; got {value!r}.")
 
 
-def require_count(name: str, value: int, largest: int = 2**31 - 1) -> None:
-    """Raises `ConfigError` unless `name` is 1 to `largest`, by default what TensorFlow counts by."""
-    require(value >= 1, name, "at least 1", value)
+def require_count(name: str, value: int, largest: int = 2**31 - 1, *, least: int = 1) -> None:
+    """Raises `ConfigError` unless `name` is an integer of `least` to what TensorFlow counts by."""
+    require(is_integer(value), name, "an integer", value)
+    require(value >= least, name, f"at least {least}", value)
     require(value <= largest, name, f"at most {largest}", value)
 
 
@@ -59,8 +63,26 @@ def require_kind(name: str, value: Any, kind: type, or_none: bool = False) -> No
 
 def check_temperature(value: float) -> None:
     """Raises `ConfigError` unless samples can be drawn at temperature `value`."""
-    valid = 0 <= value <= MAX_TEMPERATURE  # A comparison with NaN is false.
-    require(valid, "temperature", f"between 0 and {MAX_TEMPERATURE:g}", float(value))
+    valid = is_number(value) and 0 <= value <= MAX_TEMPERATURE  # A comparison with NaN is false.
+    require(valid, "temperature", f"between 0 and {MAX_TEMPERATURE:g}", value)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether `value` is one integer, of Python, NumPy or TensorFlow; True and False are none."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool | np.bool_)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is one number, of Python, NumPy or TensorFlow; a text is none."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, str | bytes)
 
 
 def is_finite(value: Any) -> bool:

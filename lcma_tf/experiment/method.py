@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lcma_tf.config import FlowConfig, TrainConfig, require
+from lcma_tf.config import FlowConfig, TrainConfig, require, require_kind
 from lcma_tf.data import ImageData, from_array
 from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
 from lcma_tf.experiment.run import Run
@@ -86,6 +86,9 @@ def learn_factorization(
 
 @contextlib.contextmanager
 def _run(config, images, train_config, workdir, runtime) -> Iterator[Run]:
+    require_kind("config", config, FlowConfig)
+    require_kind("train_config", train_config, TrainConfig, or_none=True)
+    require_kind("runtime", runtime, RuntimeConfig, or_none=True)
     data = images if isinstance(images, ImageData) else from_array(images)
     train_config = train_config or TrainConfig()
     train_config = dataclasses.replace(train_config, dataset=data.name).with_absolute_paths()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from lcma_tf.bijectors import FlowLayer
 from lcma_tf.choices import FLOWS
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, require_kind
 from lcma_tf.factorization import Factorization
 
 __all__ = ["FlowBuilder", "flow_builder"]
@@ -53,5 +53,7 @@ def flow_builder(config: FlowConfig, factorization: Factorization) -> FlowBuilde
     Raises:
         FactorizationError: it was made for another image shape or number of scales.
     """
+    require_kind("config", config, FlowConfig)
+    require_kind("factorization", factorization, Factorization)
     factorization.check_fits(config.image_shape, config.num_scales)
     return FLOWS[config.flow](config, factorization)

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors import FlowLayer, PassOptions
-from lcma_tf.config import FlowConfig, check_temperature
+from lcma_tf.config import ConfigError, FlowConfig, check_temperature, require_count
+from lcma_tf.data.pipeline import check_some_images
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
-from lcma_tf.model.noise import SCORE
+from lcma_tf.model.noise import SCORE, check_seed
 from lcma_tf.model.passes import FlowPasses
 from lcma_tf.model.pixel_distribution import PixelDistribution
 
@@ -73,13 +74,12 @@ class ImageDensity:
             num_importance_samples: number of noise draws; each costs a pass.
 
         Raises:
-            ValueError: images of another type or shape, or less than one sample.
+            ValueError: images of another type or shape, less than one sample, or a seed that is no
+                integer.
         """
         images = self.checked_images(images)
-        if num_importance_samples < 1:
-            raise ValueError(
-                f"`num_importance_samples` must be at least 1; got {num_importance_samples}."
-            )
+        require_count("num_importance_samples", num_importance_samples)
+        check_seed(seed)
         if images.shape[0] == 0:  # TensorFlow's fused convolutions fail on empty batches.
             return tf.zeros([0], self.density_dtype)
         passes = self.passes.for_rows(images.shape[0])
@@ -101,11 +101,11 @@ class ImageDensity:
             temperature: standard deviation of the latents, 0 to 2; 1 is the model's own distribution.
 
         Raises:
-            ValueError: a negative `n`, or a `temperature` out of its range.
+            ValueError: a negative `n`, a seed that is no integer, or a `temperature` out of its range.
             tf.errors.InvalidArgumentError: a draw is no finite image.
         """
-        if n < 0:
-            raise ValueError(f"`n` must be at least 0; got {n}.")
+        require_count("n", n, least=0)
+        check_seed(seed)
         check_temperature(temperature)
         if n == 0:
             return tf.zeros([0, *self.config.image_shape], tf.uint8)
@@ -117,6 +117,8 @@ class ImageDensity:
         Each pixel is taken at the middle of its bin (u = 0.5), or, with a `seed`, at that seed's noise.
         """
         images = self.checked_images(images)
+        if seed is not None:
+            check_seed(seed)
         if images.shape[0] == 0:
             return tf.zeros(images.shape, self.density_dtype)
         shape = self.config.image_shape
@@ -134,7 +136,7 @@ class ImageDensity:
             ValueError: latents of another shape or not finite; inside a graph, and where finite latents
                 make no finite image, `tf.errors.InvalidArgumentError` when it runs.
         """
-        latents = self.passes.of_event_shape("latents", tf.convert_to_tensor(latents))
+        latents = self.passes.of_event_shape("latents", _tensor("latents", latents))
         if latents.shape[0] == 0:
             return tf.zeros(latents.shape, tf.uint8)
         latents = tf.cast(latents, self.density_dtype)
@@ -152,8 +154,7 @@ class ImageDensity:
             b: of the same shape; the last image of each path.
             steps: at least 2, both ends included.
         """
-        if steps < 2:
-            raise ValueError(f"`steps` must be at least 2; got {steps}.")
+        require_count("steps", steps, least=2)
         start, end = self.encode(a), self.encode(b)
         if start.shape != end.shape:
             raise ValueError(
@@ -206,7 +207,7 @@ class ImageDensity:
         Raises:
             ValueError: they are of another type or shape.
         """
-        images = tf.convert_to_tensor(images)
+        images = _tensor("images", images)
         if images.dtype != tf.uint8 and not (self.config.real_valued and images.dtype.is_floating):
             # Floats are refused where they are not asked for: most have another range than 0..255.
             also = ", or floats 0..255" if self.config.real_valued else ""
@@ -215,3 +216,22 @@ class ImageDensity:
                 f"got dtype {images.dtype.name}."
             )
         return tf.cast(self.passes.of_event_shape("images", images), self.passes.pixel_type)
+
+    def check_array(self, images: np.ndarray) -> None:
+        """Checks a whole data set, of which no tensor is made.
+
+        Raises:
+            DataError: `images` are no NumPy array of rank 4, or none.
+            ValueError: they are of another type or shape than the flow's.
+        """
+        check_some_images(images)
+        self.passes.of_event_shape("images", tf.TensorSpec(images.shape))
+        self.checked_images(images[:0])
+
+
+def _tensor(name: str, value: Any) -> tf.Tensor:
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        kind = type(value).__name__
+        raise ConfigError(f"`{name}` must be an array or a tensor; got {kind}.") from error

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors import PassOptions
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, require_kind
 from lcma_tf.factorization import Factorization
 from lcma_tf.flows import flow_builder
 from lcma_tf.model.bits_per_dim import BitsPerDim, NegativeLogLikelihood
@@ -73,6 +73,8 @@ class FlowModel(ImageDensity, NoSavedModel, keras.Model):
         name: str = "flow_model",
         rematerialize: bool = False,
     ):
+        require_kind("config", config, FlowConfig)
+        require_kind("factorization", factorization, Factorization, or_none=True)
         dtype = checked_dtype(dtype, config.mixed_precision)
         super().__init__(name=name, dtype=dtype)
         self.factorization = factorization or Factorization("none", config.image_shape)

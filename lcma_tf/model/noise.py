@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
-__all__ = ["MOMENTS", "SAMPLE", "SCORE", "TRAIN", "stateless_seed"]
+from lcma_tf.config import is_integer, require
+
+__all__ = ["MOMENTS", "SAMPLE", "SCORE", "TRAIN", "check_seed", "stateless_seed"]
 
 SCORE, SAMPLE, TRAIN, MOMENTS = 0, 1, 2, 3
+
+
+def check_seed(seed: Any) -> None:
+    """Raises `ConfigError` unless `seed` is one integer; what a graph computes is not looked at."""
+    if not tf.is_tensor(seed):
+        fits = is_integer(seed) and -(2**31) <= seed < 2**31
+        require(fits, "seed", "one integer of 32 bits (pairs are for `distribution`)", seed)
 
 
 def stateless_seed(stream: int, seed, index) -> tf.Tensor:

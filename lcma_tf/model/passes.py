@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 from lcma_tf.bijectors import FlowLayer, ImageChain, PassOptions, dequantize, quantize
 from lcma_tf.bijectors.shape_checks import ensure_event_shape
 from lcma_tf.choices import PIXEL_TRANSFORMS
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, require_count
 from lcma_tf.model.graph_checks import finite
 from lcma_tf.model.importance_bound import importance_weighted
 from lcma_tf.model.noise import MOMENTS, SAMPLE, SCORE, stateless_seed
@@ -57,8 +57,8 @@ class FlowPasses:
         batch_invariant: bool = False,
         pieces: int | None = None,
     ):
-        if pieces is not None and pieces < 1:
-            raise ValueError(f"`pieces` must be at least 1; got {pieces}.")
+        if pieces is not None:
+            require_count("pieces", pieces)
         self.config = config
         self.flow = flow
         self.dtype = dtype

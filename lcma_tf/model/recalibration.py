@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.config import require, require_count
 from lcma_tf.data import training_batches
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.noise import MOMENTS
@@ -42,9 +43,15 @@ def recalibrate(
         verbose: show a bar.
 
     Raises:
+        ConfigError: another model, or a count below 1.
         DataError: images of another type or rank, or none.
+        ValueError: images of another shape than the flow's.
     """
-    batch_size = max(min(batch_size, len(images)), 1)
+    require(isinstance(model, ImageDensity), "model", "a FlowModel", type(model).__name__)
+    require_count("batch_size", batch_size)
+    require_count("max_batches", max_batches)
+    model.check_array(images)
+    batch_size = min(batch_size, len(images))
     num_batches = min(max_batches, len(images) // batch_size)
     batches = training_batches(images, batch_size, seed).take(num_batches)
     _average_moments(model, batches, seed, num_batches, verbose)

@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.config import require_kind
 from lcma_tf.data import evaluation_batches
 from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.extras import require_extra
 from lcma_tf.model import FlowModel
+from lcma_tf.model.noise import check_seed
 from lcma_tf.say import say
 from lcma_tf.scores.calibration import Calibration, check_rate, fingerprint_of
 from lcma_tf.scores.errors import CalibrationError
@@ -59,6 +61,7 @@ def calibrate(
         CalibrationError: fewer than 100 images, groups of another form or fewer than 10 of them, a rate
             outside (0, 0.5), another `anomaly_by`, images whose scores are all the same or not finite,
             or a flow of real-valued pixels.
+        ConfigError: `model` is something else, or a seed that is no integer.
         DataError: images of another type or rank.
         MissingExtraError: scikit-learn is not installed.
         ValueError: images of another shape than the flow's.
@@ -81,6 +84,7 @@ def calibrate(
         ```
     """
     _check(model, images, false_alarm_rate, anomaly_by)
+    check_seed(seed)
     related = None if groups is None else group_numbers(groups, len(images))
     measures, mean_map = _measured(model, images, batch_size, seed, verbose)
     num_dimensions = model.config.num_dimensions
@@ -102,6 +106,7 @@ def calibrate(
 
 
 def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomaly_by: str) -> None:
+    require_kind("model", model, FlowModel)
     check_rate(false_alarm_rate)
     if model.config.real_valued:
         raise CalibrationError("`model` must be of 8-bit images; got one of real-valued pixels.")
@@ -110,11 +115,12 @@ def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomal
         raise CalibrationError(
             f"`anomaly_by` must be one of {', '.join(known)}; got {anomaly_by!r}."
         )
+    batch_spec(images)  # Refuses another type or rank.
     if len(images) < MIN_IMAGES:
         raise CalibrationError(
             f"`images` must be at least {MIN_IMAGES} to calibrate with; got {len(images)}."
         )
-    model.passes.of_event_shape("images", tf.TensorSpec(images.shape))
+    model.check_array(images)
     require_extra("sklearn", "data", "calibrate", package="scikit-learn")
 
 

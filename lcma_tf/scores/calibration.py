@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.choices import SCORES
+from lcma_tf.config import is_number
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.scores.errors import CalibrationError
 from lcma_tf.scores.states import States
@@ -189,9 +190,9 @@ _SCALARS: dict[str, type] = {
 
 def check_rate(rate: float) -> None:
     """Raises `CalibrationError` unless `rate` is a share of false alarms."""
-    if not 0 < rate < 0.5:
+    if not (is_number(rate) and 0 < rate < 0.5):
         raise CalibrationError(
-            f"`false_alarm_rate` must be between 0 and 0.5, both excluded; got {rate}."
+            f"`false_alarm_rate` must be between 0 and 0.5, both excluded; got {rate!r}."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, require_kind
 from lcma_tf.model import FlowModel
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.scores.calibration import Calibration, check_rate
@@ -71,6 +71,7 @@ class ScoredFlow:
 
     Raises:
         CalibrationError: the calibration is that of another flow or of other weights.
+        ConfigError: `model` or `calibration` is something else.
 
     Example:
         ```python
@@ -92,6 +93,8 @@ class ScoredFlow:
     """
 
     def __init__(self, model: FlowModel, calibration: Calibration, batch_invariant: bool = False):
+        require_kind("model", model, FlowModel)
+        require_kind("calibration", calibration, Calibration)
         calibration.check_fits(model)
         self.calibration, self.batch_invariant = calibration, batch_invariant
         self._flow = model.frozen(batch_invariant=batch_invariant)

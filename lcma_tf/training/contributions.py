@@ -13,12 +13,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lcma_tf.config import require_kind
 from lcma_tf.data import evaluation_batches
 from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.model import FlowModel
 from lcma_tf.model.density import ImageDensity
+from lcma_tf.model.noise import check_seed
 from lcma_tf.model.recalibration import noise_of
 from lcma_tf.traced import traced
 
@@ -43,8 +45,13 @@ def average_contributions(
 
     Returns:
         K arrays, float32 `[H, W, C]`.
-    """
 
+    Raises:
+        ConfigError: another model, or a seed that is no integer.
+        DataError: images of another type or rank, or none.
+        ValueError: images of another shape than the flow's.
+    """
+    require_kind("model", model, FlowModel)
     flow = model.frozen()
     means = _layer_means(flow.layer_terms, flow, images, batch_size, seed)
     return list(np.cumsum(means, axis=0).astype(np.float32))
@@ -85,7 +92,8 @@ def _layer_means(
     per_layer: PerLayer, flow: ImageDensity, images: np.ndarray, batch_size: int, seed: int
 ) -> np.ndarray:
     """Means over `images` of what `per_layer` makes of a batch and its noise, `[K, H, W, C]`."""
-
+    flow.check_array(images)
+    check_seed(seed)
     shape = (flow.config.num_scales, *flow.config.image_shape)
 
     def stacked(batch, noise):

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from lcma_tf.bijectors import dequantize
 from lcma_tf.choices import PIXEL_TRANSFORMS
-from lcma_tf.config import FlowConfig
+from lcma_tf.config import FlowConfig, require_kind
 from lcma_tf.data import evaluation_batches
+from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.factorization import FactorizationError
 from lcma_tf.factorization.rotation import klt
 
@@ -37,10 +38,11 @@ def fit_channel_rotation(config: FlowConfig, images: np.ndarray) -> np.ndarray:
         the identity.
 
     Raises:
+        DataError: images of another type or rank.
         FactorizationError: images of another shape, or none.
     """
-    channels = config.image_shape[-1]
     _check(config, images)
+    channels = config.image_shape[-1]
     total, squares, count = np.zeros(channels), np.zeros((channels, channels)), 0
     bar = keras.utils.Progbar(len(images), unit_name="image")
     for batch in evaluation_batches(images, _BATCH):
@@ -68,6 +70,7 @@ def sample_logits(
         float64 `[n, H, W, C]`, n at most 800.
 
     Raises:
+        DataError: images of another type or rank.
         FactorizationError: images of another shape, or none.
     """
     _check(config, images)
@@ -84,7 +87,9 @@ def _logits(config: FlowConfig, images, noise) -> np.ndarray:
 
 
 def _check(config: FlowConfig, images: np.ndarray) -> None:
-    if images.ndim != 4 or images.shape[1:] != config.image_shape or not len(images):
+    require_kind("config", config, FlowConfig)
+    batch_spec(images)  # Refuses another type or rank.
+    if images.shape[1:] != config.image_shape or not len(images):
         raise FactorizationError(
             f"`images` must have shape {('N', *config.image_shape)}, N at least 1; "
             f"got {images.shape}."

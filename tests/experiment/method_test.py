@@ -108,6 +108,25 @@ def test_images_that_do_not_fit_are_refused(images, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("function", [lcma_tf.learn_factorization, lcma_tf.train])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((TRAIN, IMAGES, FLOW), "`config` must be a FlowConfig; got TrainConfig"),
+        ((FLOW, IMAGES, FLOW), "`train_config` must be a TrainConfig or None; got FlowConfig"),
+        ((FLOW, TRAIN, IMAGES), "`train_config` must be a TrainConfig or None; got ndarray"),
+    ],
+)
+def test_configs_in_another_order_are_refused(function, arguments, message):
+    with pytest.raises(lcma_tf.ConfigError, match=message):
+        function(*arguments)
+
+
+def test_a_runtime_is_no_number():
+    with pytest.raises(lcma_tf.ConfigError, match="`runtime` must be a RuntimeConfig or None; got"):
+        lcma_tf.train(FLOW, IMAGES, TRAIN, runtime=2)
+
+
 def test_images_in_memory_are_no_data_set_by_name():
     with pytest.raises(lcma_tf.data.DataError, match="given as arrays and kept nowhere"):
         lcma_tf.data.load("in_memory")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lcma_tf import FactorizationError, FlowModel
+from lcma_tf import ConfigError, FactorizationError, FlowModel, TrainConfig
 from lcma_tf.factorization import SPLIT_RULES
-from testing import assert_same_in_any_batch, random_images, tiny_flow
+from testing import assert_same_in_any_batch, random_images, tiny_config, tiny_flow
 
 SHAPE = (4, 4, 2)
 
@@ -98,6 +98,18 @@ def test_other_images_are_refused(model, method, bad, message):
             "`latents` must be finite; got 2 values that are not",
         ),
         (lambda m: m.interpolate(GOOD, GOOD, steps=1), "`steps` must be at least 2; got 1"),
+        (lambda m: m.interpolate(GOOD, GOOD, steps=2.5), "`steps` must be an integer; got 2.5"),
+        (lambda m: m.sample(4.0), "`n` must be an integer; got 4.0"),
+        (lambda m: m.sample(None), "`n` must be an integer; got None"),
+        (lambda m: m.sample(1, seed=(0, 1)), r"`seed` must be one integer .*; got \(0, 1\)"),
+        (lambda m: m.sample(1, seed=2**40), "`seed` must be one integer of 32 bits"),
+        (lambda m: m.sample(1, temperature="hot"), "`temperature` must be .*; got 'hot'"),
+        (lambda m: m.log_prob(GOOD, seed=0.5), "`seed` must be one integer .*; got 0.5"),
+        (lambda m: m.encode(GOOD, seed="a"), "`seed` must be one integer .*; got 'a'"),
+        (lambda m: m.encode(None), "`images` must be an array or a tensor; got NoneType"),
+        (lambda m: m.decode(None), "`latents` must be an array or a tensor; got NoneType"),
+        (lambda m: m.log_prob(GOOD, num_importance_samples=2.5), "an integer; got 2.5"),
+        (lambda m: m.frozen(pieces="2"), "`pieces` must be an integer; got '2'"),
         (lambda m: m.interpolate(GOOD, GOOD[:1]), r"`a` and `b` must .*got \[2, .*\[1, "),
         (lambda m: m.log_prob(GOOD, num_importance_samples=0), "at least 1; got 0"),
         (lambda m: m.decode(np.zeros((2, 4, 4, 3))), r"`latents` must .*got \[2, 4, 4, 3\]"),
@@ -106,6 +118,27 @@ def test_other_images_are_refused(model, method, bad, message):
 def test_senseless_arguments_are_refused(model, call, message):
     with pytest.raises(ValueError, match=message):
         call(model)
+
+
+def test_counts_and_seeds_may_be_of_numpy_or_tensorflow(model):
+    expected = model.sample(2, 3, 0.5)
+    for kind in (np.int64, np.uint8, tf.constant):
+        found = model.sample(kind(2), kind(3), np.float32(0.5))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None,), "`config` must be a FlowConfig; got None"),
+        ((TrainConfig(),), "`config` must be a FlowConfig; got TrainConfig"),
+        ((tiny_config(), "lcma"), "`factorization` must be a Factorization or None; got str"),
+        ((tiny_config(), {}), "`factorization` must be a Factorization or None; got dict"),
+    ],
+)
+def test_what_no_flow_can_be_made_of_is_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        FlowModel(*arguments)
 
 
 def test_a_factorization_of_another_flow_is_refused(model):

@@ -135,7 +135,16 @@ def test_other_images_are_refused(scored, images, words):
         scored.scores(images)
 
 
-@pytest.mark.parametrize("rate", [0.0, -0.1, 0.5, 1.0, np.nan])
+def test_model_and_calibration_are_no_other_things(model, calibration):
+    for wrong, found in ((None, "None"), ("calibration.npz", "str")):
+        rule = "`calibration` must be a Calibration; got"
+        with pytest.raises(lcma_tf.ConfigError, match=f"{rule} {found}"):
+            lcma_tf.ScoredFlow(model, wrong)
+    with pytest.raises(lcma_tf.ConfigError, match="`model` must be a FlowModel; got FrozenFlow"):
+        lcma_tf.ScoredFlow(model.frozen(), calibration)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 0.5, 1.0, np.nan, "0.1", (0.1, 0.2)])
 def test_what_is_no_rate_is_refused(scored, normal, rate):
     with pytest.raises(
         lcma_tf.CalibrationError, match="`false_alarm_rate` must be between 0 and 0.5"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lcma_tf import FactorizationError
+from lcma_tf import ConfigError, FactorizationError
+from lcma_tf.data import DataError
 from lcma_tf.factorization.rotation import klt
 from lcma_tf.training.image_statistics import fit_channel_rotation, sample_logits
 from testing import random_images, tiny_config
@@ -40,3 +41,7 @@ def test_images_of_another_shape_cannot_be_looked_at(function):
     for images in (random_images(3, (4, 4, 1)), random_images(0, SHAPE)):
         with pytest.raises(FactorizationError, match=r"`images` must have shape \('N', 4, 4, 3\)"):
             function(tiny_config(image_shape=SHAPE), images)
+    with pytest.raises(DataError, match="`images` must be .*; got list"):
+        function(tiny_config(image_shape=SHAPE), random_images(3, SHAPE).tolist())
+    with pytest.raises(ConfigError, match="`config` must be a FlowConfig; got None"):
+        function(None, random_images(3, SHAPE))

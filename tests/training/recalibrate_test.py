@@ -75,6 +75,28 @@ def test_scores_in_inference_mode_move_no_moments(model, images):
         np.testing.assert_array_equal(new, old)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be at least 1; got 0"),
+        ({"batch_size": "8"}, "`batch_size` must be an integer; got '8'"),
+        ({"max_batches": -1}, "`max_batches` must be at least 1; got -1"),
+        ({"seed": (0, 1)}, r"`seed` must be one integer; got \(0, 1\)"),
+        ({"model": "flow"}, "`model` must be a FlowModel; got 'str'"),
+        ({"images": None}, "`images` must be a uint8 or float32 array .*; got NoneType"),
+        ({"images": random_images(0, (4, 4, 2))}, r"at least one image; got \[0, 4, 4, 2\]"),
+        ({"images": random_images(6, (2, 4, 2))}, r"shape \[N, 4, 4, 2\]; got \[6, 2, 4, 2\]"),
+        ({"images": np.zeros((6, 4, 4, 2), np.float32)}, "uint8 .* got dtype float32"),
+    ],
+)
+def test_senseless_arguments_are_refused(model, images, options, message):
+    expected = moments(model)
+    with pytest.raises(ValueError, match=message):
+        recalibrate(**{"model": model, "images": images, "verbose": False, **options})
+    for new, old in zip(moments(model), expected, strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
 def test_fewer_images_than_a_batch(model, images):
     recalibrate(model, images[:3], batch_size=64)
     assert np.isfinite(model.log_prob(images)).all()
