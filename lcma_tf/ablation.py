@@ -24,11 +24,14 @@ def main() -> None:
 
     num_workers = Cluster.from_environment().num_workers
     cli.require(num_workers == 1, "TF_CONFIG", "of one worker: a study is of one host", num_workers)
+    path = flag_config.FLAGS.cells
+    cells = None if path is None else Cells(path)
+    if cells is not None:
+        cells.check_writable()
+    folder = StudyFolder(flag_config.FLAGS.workdir, cells)
     options = RuntimeConfig(**flag_config.runtime_options())
     runtime = Runtime.open(options, config.batch_size)
     images = data.load(**config.data_options(), data_cache=flag_config.FLAGS.data_cache)
-    path = flag_config.FLAGS.cells
-    folder = StudyFolder(flag_config.FLAGS.workdir, None if path is None else Cells(path))
     Study(
         config=study,
         flow=flag_config.flow_config(**images.flow_options()),

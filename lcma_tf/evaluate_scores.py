@@ -20,6 +20,7 @@ def main() -> None:
     output = flags.output or os.path.join(flags.workdir, "score_evaluation.json")
     if flags.output is not None:
         cli.require(output.endswith(".json"), "output", "a file that ends in .json", flags.output)
+    if flags.output is not None or os.path.isdir(flags.workdir):
         cli.require_writable("output", output)
     plots.require_matplotlib()
     from lcma_tf.scores.detection import require_sklearn

@@ -28,7 +28,7 @@ def main() -> None:
             len(temperatures) == 1, "temperature", f"given once for a {flags.kind}", temperatures
         )
     path = flags.output or os.path.join(flags.workdir, "drawn.png")
-    if flags.output:
+    if flags.output or os.path.isdir(flags.workdir):
         cli.require_writable("output", path)
         cli.require(path.lower().endswith(".png"), "output", "a file that ends in .png", path)
     if flags.kind != "grid":  # A grid is a picture of pixels alone.

@@ -19,7 +19,7 @@ from lcma_tf.batch.scorer import ScoredRow, Scorer
 from lcma_tf.batch.tables import ERROR, NAME, Table
 from lcma_tf.choices import TABLES
 from lcma_tf.files.folder_lock import folder_lock
-from lcma_tf.files.saving import refusals_named, write_json
+from lcma_tf.files.saving import refusal_to_write, refusals_named, write_json
 
 __all__ = ["Job", "Summary", "note_path", "table_for"]
 
@@ -48,13 +48,17 @@ def table_for(output: pathlib.Path) -> Table:
     """The kind of file that `output` is by its name.
 
     Raises:
-        BatchError: there is no such kind, or no folder to write it in.
+        BatchError: there is no such kind, or it cannot be written there.
         MissingExtraError: a package that writes it is not installed.
     """
     if output.suffix not in TABLES:
         raise BatchError(f"`output` must end in {' or '.join(TABLES)}; got {str(output)!r}")
     if output.is_dir() or not output.parent.is_dir():
         raise BatchError(f"`output` must be a file in an existing folder; got {str(output)!r}")
+    if (refusal := refusal_to_write(output)) is not None:
+        raise BatchError(
+            f"`output` must be a file that can be written ({refusal}); got {str(output)!r}"
+        )
     table = TABLES[output.suffix]()
     table.check()
     return table

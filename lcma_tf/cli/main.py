@@ -19,6 +19,7 @@ from lcma_tf.cli.light_keras import light_keras
 from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
 from lcma_tf.errors import UserError
+from lcma_tf.files.saving import refusal_to_write
 
 __all__ = ["exit_if_failed", "require", "require_writable", "run"]
 
@@ -33,9 +34,14 @@ class _TerminatedError(KeyboardInterrupt):
 
 
 def require_writable(name: str, path: str) -> None:
-    """Raises `ConfigError` unless flag `name` may be a file to write: in a folder that is there."""
-    writable = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
-    require(bool(path) and writable, name, "a file in an existing folder", path)
+    """Raises `ConfigError` unless flag `name` may be a file to write: in a folder that is there.
+
+    Tried, so that no work is done for what cannot be kept.
+    """
+    fits = os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
+    require(bool(path) and fits, name, "a file in an existing folder", path)
+    refusal = refusal_to_write(path)
+    require(refusal is None, name, f"a file that can be written ({refusal})", path)
 
 
 def exit_if_failed(told: str, failed: int) -> None:

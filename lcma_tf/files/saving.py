@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from lcma_tf.errors import UserError
 __all__ = [
     "NO_ROOM",
     "SaveError",
+    "refusal_to_write",
     "refusals_named",
     "unfinished",
     "write_json",
@@ -78,6 +80,22 @@ def write_whole(
     with written_whole(path, before) as temporary, open(temporary, "wb") as file:
         for part in parts:
             file.write(part)
+
+
+def refusal_to_write(path: str | os.PathLike[str]) -> str | None:
+    """What the file system has against a file at `path`; None = nothing that can be tried before.
+
+    A nameless file is made where it would lie, or, where its folders are yet to be made, above them: no
+    permissions tell of a read-only disk or /proc. Nothing is left.
+    """
+    above = pathlib.Path(path).absolute().parents
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(unfinished(path))  # Whether such a name can be.
+        tempfile.TemporaryFile(dir=next(filter(os.path.exists, above))).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
 from lcma_tf.errors import UserError
 from lcma_tf.files.paths import expanded, kind_of_dataset
-from lcma_tf.files.saving import refusals_named
+from lcma_tf.files.saving import refusal_to_write, refusals_named
 from lcma_tf.processor import processor_fields
 
 __all__ = ["Cell", "Cells", "CellsError", "processor"]
@@ -116,6 +116,13 @@ class Cells:
     def find(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> Cell | None:
         """The cell of a run; None if there is none. The newest, if there are several."""
         return self._cells.get(_key(flow, train, images))
+
+    def check_writable(self) -> None:
+        """Raises `CellsError` if the file system would refuse what `add` writes: before any run."""
+        if (refusal := refusal_to_write(self.path)) is not None:
+            raise CellsError(
+                f"`cells` must be a file that can be written ({refusal}); got {str(self.path)!r}."
+            )
 
     def add(self, cell: Cell) -> None:
         """Appends `cell`, after those that other processes have added meanwhile.

@@ -229,6 +229,7 @@ def test_one_process_at_a_time(tmp_path):
         ("scores.txt", "must end in .csv or .parquet"),
         ("scores", "must end in .csv or .parquet"),
         ("none/scores.csv", "in an existing folder"),
+        ("/proc/scores.csv", "a file that can be written .*; got '/proc/scores.csv'"),
     ],
 )
 def test_an_output_that_cannot_be_is_refused(name, words, tmp_path):

@@ -38,6 +38,11 @@ BAD_EVALUATION = [
         "`scores_csv` must be a file in an existing folder /none/a.csv",
     ),
     ("evaluate", {"scores_csv": "{}/foreign"}, "`scores_csv` must be a file /foreign"),
+    (
+        "evaluate",
+        {"scores_csv": "/proc/a.csv"},
+        "`scores_csv` must be a file that can be written (No such file or directory) '/proc/a.csv'.",
+    ),
     ("sample", {"workdir": "{}/none"}, "`workdir` must hold a finished run model.keras /none"),
     ("sample", {}, "`workdir` must hold a finished run model.keras /started"),
     (
@@ -56,6 +61,12 @@ BAD_EVALUATION = [
         "`output` must be a file in an existing folder /none/a.png",
     ),
     ("sample", {"output": "{}/foreign"}, "`output` must be a file in an existing folder /foreign"),
+    (
+        "sample",
+        {"output": "/proc/a.png"},
+        "`output` must be a file that can be written /proc/a.png",
+    ),
+    ("sample", {"output": f"{'a' * 250}.png"}, "`output` can be written (File name too long)"),
     ("sample", {"seed": 2**40}, f"--seed={2**40} range [0,"),
 ]
 

@@ -233,6 +233,7 @@ BAD_EVALUATION = [
     ({"batch_size": 0}, "`batch_size` must be at least 1; got 0."),
     ({"output": "{}/found.txt"}, "`output` must be a file that ends in .json"),
     ({"output": "{}/none/a.json"}, "`output` must be a file in an existing folder"),
+    ({"output": "/proc/a.json"}, "`output` must be a file that can be written /proc/a.json"),
 ]
 
 

@@ -496,6 +496,12 @@ def test_steps_per_execution_must_suit_the_longer_runs_too(run_study, tmp_path):
         ({"seeds": 2**31}, "`seeds` must be integers from 0 to"),
         ({"factorization_path": "f.npz"}, "`factorization_path` must be left out"),
         ({"batch_size": 25}, "`batch_size` must be at most the number of images, 24; got 25"),
+        # Before there are data.
+        (
+            {"cells": "/proc/a.jsonl", "dataset": "npz:none"},
+            "`cells` can be written '/proc/a.jsonl'.",
+        ),
+        ({"cells": "{}/good.npz/a", "dataset": "npz:none"}, "`cells` can be written directory)"),
         ({"workdir": ""}, "`workdir` must be the path of a folder; got ''."),
     ],
 )
