@@ -29,6 +29,7 @@ def main() -> None:
     if cells is not None:
         cells.check_writable()
     folder = StudyFolder(flag_config.FLAGS.workdir, cells)
+    folder.check_place()
     options = RuntimeConfig(**flag_config.runtime_options())
     runtime = Runtime.open(options, config.batch_size)
     images = data.load(**config.data_options(), data_cache=flag_config.FLAGS.data_cache)

@@ -81,10 +81,14 @@ def flow_config(**of_images: Any) -> FlowConfig:
     return FlowConfig(**of_images, **_values(FlowConfig))
 
 
-def check_flow_flags() -> None:
-    """Raises `ConfigError` at a flow flag that no images would suit, before there are any."""
+def check_flow_flags() -> FlowConfig:
+    """The flow that the flags describe, for images of no matter which shape, before there are any.
+
+    Raises:
+        ConfigError: no images would suit it.
+    """
     side = 2 ** min(max(FLAGS.num_scales, 1), 64)  # Suits any number of scales that one could mean.
-    FlowConfig(image_shape=(side, side, 1), **_values(FlowConfig))
+    return FlowConfig(image_shape=(side, side, 1), **_values(FlowConfig))
 
 
 def train_config() -> TrainConfig:

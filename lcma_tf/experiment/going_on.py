@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["differences_of", "in_the_way", "kept"]
+from lcma_tf.config import FlowConfig, TrainConfig
 
+__all__ = ["compared", "differences_of", "in_the_way", "kept"]
+
+# Where data lie does not change what comes out.
+_NOT_COMPARED = ("data_dir",)
 # How often it is looked at and saved.
 _BOOKKEEPING = ("steps_per_epoch",)
 _STEPS = ("train_steps", "pretrain_steps")
 _MAY_DIFFER = (*_BOOKKEEPING, *_STEPS)
+
+
+def compared(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
+    """By name the fields that tell one run from another; paths from the root."""
+    # Through JSON, so that a tuple equals the list it was written as.
+    train = train.with_absolute_paths()
+    both = json.loads(json.dumps({**flow.to_dict(), **train.to_dict()}))
+    return {name: value for name, value in both.items() if name not in _NOT_COMPARED}
 
 
 def differences_of(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -14,12 +14,15 @@ __all__ = ["initial_flow"]
 _MAY_DIFFER = ("weight_scale_l2", "mixed_precision", "real_valued", "original_shape", "seed")
 
 
-def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -> FlowModel:
+def initial_flow(
+    path: str | os.PathLike[str], flow: FlowConfig, splits: bool, *, of_any_shape: bool = False
+) -> FlowModel:
     """The flow at `path`, if its weights suit a flow of config `flow`.
 
     Args:
         path: a finished run, or a `.keras` file.
         splits: whether dimensions leave the flow at its scales; networks are others where none does.
+        of_any_shape: whether `flow.image_shape` says nothing yet.
 
     Raises:
         ConfigError: there is no flow, or one of another kind.
@@ -36,8 +39,9 @@ def initial_flow(path: str | os.PathLike[str], flow: FlowConfig, splits: bool) -
             "`initialize_from` must be a finished run, with a whole model.keras in it, or such a file; "
             f"got {os.fspath(path)!r}."
         ) from error
+    may_differ = (*_MAY_DIFFER, *(("image_shape",) if of_any_shape else ()))
     names = (field.name for field in dataclasses.fields(flow))
-    for name in (name for name in names if name not in _MAY_DIFFER):
+    for name in (name for name in names if name not in may_differ):
         ours, theirs = getattr(flow, name), getattr(model.config, name)
         rule = f"the run of a flow with {name}={ours!r}, as this one"
         require(

@@ -14,10 +14,10 @@ import numpy as np
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data.fingerprint import differences
 from lcma_tf.errors import UserError
-from lcma_tf.experiment.going_on import in_the_way, kept
+from lcma_tf.experiment.going_on import compared, in_the_way, kept
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.paths import expanded, kind_of_dataset
-from lcma_tf.files.saving import SaveError, unfinished, write_json
+from lcma_tf.files.saving import SaveError, refusal_to_write, unfinished, write_json
 from lcma_tf.model import MODEL_FILE
 from lcma_tf.say import say
 from lcma_tf.training.history import read_curves
@@ -25,8 +25,6 @@ from lcma_tf.training.phase_files import PhaseFiles
 
 __all__ = ["Workdir", "WorkdirError"]
 
-# Where data lie does not change what comes out.
-_NOT_COMPARED = ("data_dir",)
 _FINGERPRINT = "images"  # Beside the configs in their file.
 _PHASES = ("pretrain", "train")
 
@@ -81,6 +79,22 @@ class Workdir:
         steps = _steps(config, name)
         return read_curves(self.files(name).history, config.steps_per_epoch, steps)
 
+    def check_place(self) -> None:
+        """Raises `WorkdirError` unless the folder is new, empty or a run's, and can be written to."""
+        if self.path.exists() and not self.path.is_dir():
+            raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
+        if (refusal := refusal_to_write(self.config)) is not None:
+            raise self._unwritable(refusal)
+        if self.path.exists() and not self.config.exists():
+            # A kill while the claim was written leaves a folder that is as good as empty.
+            torn = (unfinished(self.config).name, self._lock.name)
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in torn)
+            if others:
+                raise WorkdirError(
+                    "`workdir` must be new, empty or a run's; got "
+                    f"{str(self.path)!r} with {', '.join(others[:3])} and no {self.config.name}."
+                )
+
     def check(
         self, flow: FlowConfig, train: TrainConfig, fingerprint: Mapping[str, Any] | None = None
     ) -> None:
@@ -92,21 +106,10 @@ class Workdir:
         Args:
             fingerprint: `ImageData.fingerprint`; None = images are not compared.
         """
-        if not self.path.exists():
-            return
-        if not self.path.is_dir():
-            raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
+        self.check_place()
         if not self.config.exists():
-            # A kill while the claim was written leaves a folder that is as good as empty.
-            torn = (unfinished(self.config).name, self._lock.name)
-            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in torn)
-            if others:
-                raise WorkdirError(
-                    "`workdir` must be new, empty or a run's; got "
-                    f"{str(self.path)!r} with {', '.join(others[:3])} and no {self.config.name}."
-                )
             return
-        ours, theirs = _flat(flow, train), _flat(*self.read_configs())
+        ours, theirs = compared(flow, train), compared(*self.read_configs())
         known = self.read_fingerprint()
         if fingerprint is not None and known is not None:
             for values in (ours, theirs):
@@ -196,10 +199,13 @@ class Workdir:
         except SaveError:
             raise
         except OSError as error:
-            raise WorkdirError(
-                "`workdir` must be a folder that can be made and written to; "
-                f"got {str(self.path)!r}: {error.strerror or error}."
-            ) from error
+            raise self._unwritable(error.strerror or str(error)) from error
+
+    def _unwritable(self, refusal: str) -> WorkdirError:
+        return WorkdirError(
+            "`workdir` must be a folder that can be made and written to; "
+            f"got {str(self.path)!r}: {refusal}."
+        )
 
     def read_configs(self) -> tuple[FlowConfig, TrainConfig]:
         """The configs that the run was started with.
@@ -241,10 +247,3 @@ class Workdir:
 
 def _steps(config: TrainConfig, phase: str) -> int:
     return config.train_steps if phase == "train" else config.steps_without_splits
-
-
-def _flat(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
-    # Through JSON, so that a tuple equals the list it was written as.
-    train = train.with_absolute_paths()
-    both = json.loads(json.dumps({**flow.to_dict(), **train.to_dict()}))
-    return {name: value for name, value in both.items() if name not in _NOT_COMPARED}

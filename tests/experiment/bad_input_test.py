@@ -1,10 +1,13 @@
 """Senseless input ends before training: one sentence with flag, rule and value; the disk as it was."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import commands
 import lcma_tf
+from lcma_tf.experiment.workdir import Workdir
 
 # Flags that replace those of a good run -> what the message must hold. {} is the folder of inputs.
 BAD_TRAINING = [
@@ -58,6 +61,8 @@ BAD_TRAINING = [
     ({"workdir": "{}/file/below"}, "`workdir` must be a folder that can be made /file/below"),
     ({"workdir": "{}/foreign"}, "`workdir` must be new, empty or a run's /foreign letter.txt"),
     ({"workdir": ""}, "`workdir` must be the path of a folder; got ''."),
+    ({"workdir": "/proc/run"}, "`workdir` must be a folder that can be made /proc/run"),
+    ({"initialize_from": "{}/foreign"}, "`initialize_from` must be a finished run /foreign"),
     ({"flagfile": "{}/none.flags"}, "Unable to open flagfile none.flags"),
 ]
 
@@ -106,6 +111,39 @@ def test_training_is_refused(inputs, tmp_path, changes, words):
     ended = commands.call("lcma_tf.train", *commands.flags_in(inputs, {**good, **changes}))
     commands.assert_refused(ended, words)
     assert list(tmp_path.iterdir()) == [] and commands.files(inputs) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"workdir": "{}/foreign"}, "`workdir` must be new, empty or a run's /foreign letter.txt"),
+        ({"workdir": "/proc/run"}, "`workdir` must be a folder that can be made /proc/run"),
+        (
+            {"workdir": "{}/begun", "base_dim": 4},
+            "`workdir` same config base_dim=2 there and 4 now",
+        ),
+        ({"factorization_path": "{}/torn_factorization.npz"}, "readable npz"),
+        ({"factorization_path": "{}/deep_factorization.npz"}, "num_scales=2 got 2 masks"),
+        ({"initialize_from": "{}/foreign"}, "`initialize_from` must be a finished run /foreign"),
+    ],
+)
+def test_it_is_refused_before_the_images_are_read(inputs, tmp_path, monkeypatch, changes, words):
+    def read(*args, **options):
+        raise AssertionError("Images were read.")
+
+    config = lcma_tf.TrainConfig(f"npz:{inputs}/good.npz", **of_tiny(lcma_tf.TrainConfig))
+    flow = lcma_tf.FlowConfig(commands.SHAPE, **of_tiny(lcma_tf.FlowConfig))
+    Workdir(inputs / "begun").claim(flow, config)
+    monkeypatch.setattr("lcma_tf.data.load", read)
+    good = {**commands.TINY, "dataset": "npz:{}/good.npz", "workdir": tmp_path / "workdir"}
+    ended = commands.call("lcma_tf.train", *commands.flags_in(inputs, {**good, **changes}))
+    commands.assert_refused(ended, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def of_tiny(config):
+    names = {field.name for field in dataclasses.fields(config)}
+    return {name: value for name, value in commands.TINY.items() if name in names}
 
 
 @pytest.mark.parametrize(
