@@ -149,6 +149,20 @@ def test_pretraining_is_as_long_as_training_unless_told():
     assert TrainConfig(train_steps=70, pretrain_steps=30).pretrain_steps == 30
 
 
+def test_the_rule_is_that_of_a_given_factorization():
+    unasked = dataclasses.replace(TrainConfig(factorization_path="f.npz"), seed=3)
+    found = unasked.ruled_by("realnvp")
+    assert found == dataclasses.replace(unasked, split_rule="realnvp")
+    assert TrainConfig.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    asked = TrainConfig(factorization_path="f.npz", split_rule="lcma")
+    assert asked.ruled_by("lcma") == asked
+    assert asked.ruled_by("custom").split_rule == "custom"  # A label, which nobody can ask for.
+    with pytest.raises(
+        ConfigError, match="`split_rule` must be left out, or 'realnvp'.* got 'lcma'"
+    ):
+        asked.ruled_by("realnvp")
+
+
 @pytest.mark.parametrize("steps", ["train_steps", "pretrain_steps"])
 def test_warm_up_must_end_before_the_steps_do(steps):
     TrainConfig(warmup_steps=49, **{"train_steps": 100, "pretrain_steps": 100, steps: 50})

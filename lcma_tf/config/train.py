@@ -16,17 +16,11 @@ from lcma_tf.config.checks import (
     require_seed,
 )
 from lcma_tf.config.options import OptionConfig, option, options
+from lcma_tf.config.split_rules import RuleThatWas, UnaskedRule, rules_help
 from lcma_tf.factorization import needs_pretraining
 from lcma_tf.files.paths import absolute, absolute_dataset
 
 __all__ = ["TrainConfig"]
-
-
-class _RuleThatWas(str):
-    """The split rule of a stored run that is in the table no more: a label of what was done.
-
-    A kind of its own, so that it is still accepted where the config is copied with other values.
-    """
 
 
 def _dataset_help() -> str:
@@ -35,11 +29,6 @@ def _dataset_help() -> str:
         f"{', '.join(names)} or another TensorFlow Datasets name; the ImageNets with their size, as "
         "downsampled_imagenet/32x32"
     )
-
-
-def _rules_help() -> str:
-    rules = "; ".join(f"{name}: {rule.help}" for name, rule in RULES.items())
-    return f"which dimensions go on at each scale. {rules}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +51,8 @@ class TrainConfig(OptionConfig):
         split_rule: a name of `lcma_tf.choices.RULES` (`lcma_tf.SPLIT_RULES`).
         channel_rotation: `none`, or `klt`: the colours are turned by the Karhunen-Loeve transform of the
             training set before the first level, pretraining included; grey images are left as they are.
-        factorization_path: a saved factorization to use, so that nothing is pretrained; or None.
+        factorization_path: a saved factorization to use, so that nothing is pretrained, and whose rule
+            is the run's: `split_rule` must be left out or the same. None = one is decided.
         initialize_from: a run, or a `.keras` file, whose weights the training begins with; None = with
             fresh ones. A pretraining begins with fresh ones always.
         train_steps: optimizer steps of the training.
@@ -116,14 +106,14 @@ class TrainConfig(OptionConfig):
         "share of the training images held out for validation, and as many for test, where a data set "
         "has no such splits; default: its own habit",
     )
-    split_rule: str = option("lcma", _rules_help, RULES)
+    split_rule: str = option(UnaskedRule("lcma"), rules_help, RULES)
     channel_rotation: str = option(
         "none",
         "turn the colours by the orthogonal matrix that decorrelates them in the training set (klt)",
         ("none", "klt"),
     )
     factorization_path: str | None = option(
-        None, "a saved factorization to use instead of pretraining", is_path=True
+        None, "a saved factorization, rule included, in place of a pretraining", is_path=True
     )
     initialize_from: str | None = option(
         None, "a run whose weights the training begins with", is_path=True
@@ -171,9 +161,7 @@ class TrainConfig(OptionConfig):
         require_positive(self, "learning_rate", "clip_norm")
         if self.ema is not None:
             require(is_finite(self.ema) and 0 < self.ema < 1, "ema", "in (0, 1)", self.ema)
-        self._check_choices(
-            but=("split_rule",) if isinstance(self.split_rule, _RuleThatWas) else ()
-        )
+        self._check_choices(but=("split_rule",) if isinstance(self.split_rule, RuleThatWas) else ())
         require(
             self.factorization_path is None or self.channel_rotation == "none",
             "channel_rotation",
@@ -198,7 +186,7 @@ class TrainConfig(OptionConfig):
         name, last = "factorize_at_step", self.train_steps - 1
         require_ints(self, 1, name)
         require(step <= last, name, f"less than train_steps={self.train_steps}", step)
-        decides = isinstance(rule, _RuleThatWas) or needs_pretraining(rule)
+        decides = isinstance(rule, RuleThatWas) or needs_pretraining(rule)
         require(decides, name, f"None with split_rule={rule!r}, which needs no pretraining", step)
         for other in ("factorization_path", "initialize_from"):
             require(getattr(self, other) is None, name, f"None where `{other}` is given", step)
@@ -218,8 +206,19 @@ class TrainConfig(OptionConfig):
         """
         rule = values.get("split_rule")
         if isinstance(rule, str) and rule and rule not in RULES:
-            values = {**values, "split_rule": _RuleThatWas(rule)}
+            values = {**values, "split_rule": RuleThatWas(rule)}
         return super().from_dict(values)
+
+    def ruled_by(self, rule: str) -> Self:
+        """The same run with the rule of the factorization that it is given, a name or a mere label.
+
+        Raises:
+            ConfigError: another rule was asked for.
+        """
+        asked, told = self.split_rule, f"left out, or {rule!r} as of the file at factorization_path"
+        fits = asked == rule or rule not in RULES or isinstance(asked, UnaskedRule)
+        require(fits, "split_rule", told, asked)
+        return self.from_dict({**self.to_dict(), "split_rule": rule})
 
     def with_absolute_paths(self) -> Self:
         """The same run with paths that hold from any folder, and `~` expanded.

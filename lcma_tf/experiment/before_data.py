@@ -20,7 +20,7 @@ def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -
         config, workdir: of the run.
 
     Raises:
-        ConfigError: `initialize_from` is none to begin with.
+        ConfigError: `initialize_from` is none to begin with, or `split_rule` not that of the file.
         FactorizationError: nor is `factorization_path`.
         ModelFileError: a flow to begin with is damaged.
         WorkdirError: the folder is not, and cannot be, this run's.
@@ -29,6 +29,7 @@ def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -
     if config.factorization_path is not None:
         given = Factorization.load(config.factorization_path)
         given.check_fits(given.image_shape, flow.num_scales)
+        config = config.ruled_by(given.rule)
     if workdir.config.exists():
         there, _ = workdir.read_configs()
         if (like_there := _for_images_of(there, flow)) is not None:

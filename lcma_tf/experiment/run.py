@@ -169,8 +169,10 @@ class Run:
     def _claim(self, held: contextlib.ExitStack) -> None:
         """Claims the workdir, if all that the run is given suits it; locked until `held` is closed."""
         flow, config, workdir = self.flow, self.config, self.workdir
+        if (given := self._given()) is not None:
+            config = config.ruled_by(given.rule)
         workdir.check(flow, config, self.data.fingerprint)
-        if self._given() is None and not workdir.factorization.exists():
+        if given is None and not workdir.factorization.exists():
             evidence_of(config.split_rule)  # Refuses a rule that is gone.
         if config.initialize_from is not None and not workdir.config.exists():
             splits = config.split_rule != "none" and flow.num_scales > 1

@@ -287,6 +287,7 @@ def test_masks_of_ones_own_are_trained_with(dataset, tmp_path):
     assert ended.code == 0, ended
     metrics = json.loads(workdir.metrics.read_text())
     assert metrics["split_rule"] == "custom" and metrics["pretrain_steps"] == 0
+    assert workdir.read_configs()[1].split_rule == "custom"
     assert metrics["mask_agreement_with_realnvp"] == [0.5]
     model = lcma_tf.load(workdir.path)
     assert model.factorization == custom

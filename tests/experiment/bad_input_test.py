@@ -79,7 +79,7 @@ def inputs(tmp_path_factory):
     commands.write_npz(folder / "other.npz", **{**good, "test": good["test"][:, :4]})
     commands.write_npz(folder / "pickled.npz", **{**good, "train": np.array([{}], dtype=object)})
     commands.write_npz(folder / "missing.npz", train=good["train"], test=good["test"])
-    for name, size, scales in (("small", 4, 2), ("deep", 8, 3)):
+    for name, size, scales in (("small", 4, 2), ("good", 8, 2), ("deep", 8, 3)):
         lcma_tf.decide_factorization(
             "realnvp", image_shape=(size, size, 3), num_scales=scales
         ).save(folder / f"{name}_factorization.npz")
@@ -124,6 +124,10 @@ def test_training_is_refused(inputs, tmp_path, changes, words):
         ),
         ({"factorization_path": "{}/torn_factorization.npz"}, "readable npz"),
         ({"factorization_path": "{}/deep_factorization.npz"}, "num_scales=2 got 2 masks"),
+        (
+            {"factorization_path": "{}/good_factorization.npz", "split_rule": "lcma"},
+            "`split_rule` must be left out, or 'realnvp' factorization_path; got 'lcma'.",
+        ),
         ({"initialize_from": "{}/foreign"}, "`initialize_from` must be a finished run /foreign"),
     ],
 )

@@ -1,5 +1,6 @@
 """The paper's method as functions: what they return, what they keep, what they refuse."""
 
+import dataclasses
 import importlib
 
 import keras
@@ -125,6 +126,21 @@ def test_configs_in_another_order_are_refused(function, arguments, message):
 def test_a_runtime_is_no_number():
     with pytest.raises(lcma_tf.ConfigError, match="`runtime` must be a RuntimeConfig or None; got"):
         lcma_tf.train(FLOW, IMAGES, TRAIN, runtime=2)
+
+
+def test_a_given_factorization_of_another_rule_is_refused(tmp_path):
+    given = lcma_tf.decide_factorization("realnvp", image_shape=commands.SHAPE, num_scales=2)
+    given.save(tmp_path / "f.npz")
+    asked = dataclasses.replace(
+        TRAIN, factorization_path=str(tmp_path / "f.npz"), split_rule="random"
+    )
+    with pytest.raises(lcma_tf.ConfigError, match="`split_rule` .* 'realnvp' .*; got 'random'"):
+        lcma_tf.train(FLOW, IMAGES, asked, workdir=tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["f.npz"]
+    unasked = dataclasses.replace(TRAIN, factorization_path=asked.factorization_path)
+    workdir = Workdir(tmp_path / "run")
+    assert lcma_tf.learn_factorization(FLOW, IMAGES, unasked, workdir=workdir.path) == given
+    assert workdir.read_configs()[1].split_rule == "realnvp"
 
 
 def test_images_in_memory_are_no_data_set_by_name():
