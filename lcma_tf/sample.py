@@ -7,17 +7,20 @@ import numpy as np
 
 from lcma_tf import cli, plots
 from lcma_tf.cli import run_flags as flag_config
-from lcma_tf.config import check_temperature
+from lcma_tf.config import check_temperature, require_count
 
+_MAX_IMAGES = 1_024  # Of a picture; they are drawn at once.
 _ROW = 12  # Samples for each temperature.
 
 
 def main() -> None:
     flags = flag_config.FLAGS
-    cli.require(flags.num_samples >= 1, "num_samples", "at least 1", flags.num_samples)
+    require_count("num_samples", flags.num_samples, _MAX_IMAGES)
     size = flags.image_size
     cli.require(size is None or size >= 1, "image_size", "at least 1", size)
     cli.require(flags.steps >= 2, "steps", "at least 2", flags.steps)
+    if flags.kind == "interpolation":
+        require_count("steps", flags.steps, _MAX_IMAGES // _rows(flags))
     temperatures = flags.temperature or (
         [0.25, 0.5, 0.75, 1.0] if flags.kind == "temperatures" else [1.0]
     )
@@ -55,6 +58,11 @@ def _draw(path, model, temperatures, flags) -> None:
         plots.save_image_grid(path, images, columns=int(np.ceil(np.sqrt(len(images)))))
 
 
+def _rows(flags) -> int:
+    """Of an interpolation."""
+    return flags.num_samples if flags["num_samples"].present else 6
+
+
 def _paths(model, flags):
     from lcma_tf.data.one_split import WHOLE
     from lcma_tf.experiment.run_images import load_images, whose_images
@@ -67,7 +75,7 @@ def _paths(model, flags):
     if not may_be_the_runs:
         print(f"warning: {whose}", file=sys.stderr)
     ends = images.images
-    rows = flags.num_samples if flags["num_samples"].present else 6
+    rows = _rows(flags)
     what = "images of the folder" if images.split == WHOLE else "test images"
     cli.require(2 * rows <= len(ends), "num_samples", f"at most half the {len(ends)} {what}", rows)
     order = np.random.default_rng(flags.seed).permutation(len(ends))

@@ -19,7 +19,7 @@ REFUSED_BY_FLOW = {
     "image_shape": [(32, 32), (32, 32, 3, 1), (32, 0, 3), (32, -32, 3), (32.0, 32, 3), 32, None],
     "flow": ["glow2", "", None],
     "num_scales": [0, -1, *NOT_INTEGERS],
-    "base_dim": [0, -64, *NOT_INTEGERS],
+    "base_dim": [0, -64, 1025, *NOT_INTEGERS],
     "num_residual_blocks": [0, -1, *NOT_INTEGERS],
     "num_couplings": [0, -1, *NOT_INTEGERS],
     "num_steps_per_scale": [0, -1, *NOT_INTEGERS],

@@ -109,9 +109,11 @@ def define_sample_flags() -> None:
         ("grid", "temperatures", "interpolation"),
         "a grid of samples, rows at several temperatures, or paths between test images",
     )
-    flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
+    flags.DEFINE_integer(
+        "num_samples", 64, "images of the grid, to 1024, or rows of an interpolation"
+    )
     flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
-    flags.DEFINE_integer("steps", 9, "images of each interpolation, both ends included")
+    flags.DEFINE_integer("steps", 9, "images of each interpolation, ends included (1024 in all)")
     _define_images()
     define_seed("of the samples, or of the choice of test images")
     show_in_help()
@@ -169,7 +171,7 @@ def define_export_flags() -> None:
     define_path("workdir", None, "folder of a finished run", required=True)
     define_path("export_dir", None, "base path of the served model", required=True)
     define_seed("of the dequantization noise of scores")
-    flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score; each costs a pass")
+    flags.DEFINE_integer("num_importance_samples", 1, "noise draws of a score, 1 to 1000")
     flags.DEFINE_integer("max_batch_size", 64, "rows of a request, or of requests merged")
     flags.DEFINE_string("jpeg_method", None, "how JPEG is decoded; default: as the run's data was")
     flags.DEFINE_bool("batch_invariant", False, "equal bits in every batch, row by row: slower")

@@ -11,6 +11,7 @@ from lcma_tf.choices import COUPLINGS, FLOW_KINDS, FLOWS, PIXEL_TRANSFORMS
 from lcma_tf.config.checks import (
     is_finite,
     require,
+    require_count,
     require_ints,
     require_seed,
     set_level_ints,
@@ -19,6 +20,8 @@ from lcma_tf.config.checks import (
 from lcma_tf.config.options import OptionConfig, option
 
 __all__ = ["FlowConfig"]
+
+_MAX_BASE_DIM = 1_024  # Twice the widest of published flows, and is doubled at each level.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,7 @@ class FlowConfig(OptionConfig):
         flow: the kind of flow, a name of `lcma_tf.choices.FLOWS`: `realnvp` or `glow`.
         num_scales: number of flow layers K, the last included; K - 1 splits.
         base_dim: width of the first level's conditioners; doubled at each level, and again in the
-            channel couplings (Dinh et al. 2016). In `glow` the width at all levels.
+            channel couplings (Dinh et al. 2016). In `glow` the width at all levels. At most 1,024.
         num_residual_blocks: of every conditioner of `realnvp`; `glow` does not read it.
         num_steps_per_scale: steps of act norm, 1x1 convolution and coupling in each flow layer of
             `glow` (the depth K of Kingma & Dhariwal 2018, there 32); `realnvp` does not read it.
@@ -153,6 +156,7 @@ class FlowConfig(OptionConfig):
             "num_residual_blocks",
             "num_steps_per_scale",
         )
+        require_count("base_dim", self.base_dim, _MAX_BASE_DIM)
         set_level_ints(self, "level_widths")
         set_level_ints(self, "level_blocks")
         require_seed(self)

@@ -55,6 +55,13 @@ BAD_EVALUATION = [
     ("sample", {"temperature": "nan"}, "`temperature` must be between 0 and 2; got nan."),
     ("sample", {"num_samples": 0}, "`num_samples` must be at least 1; got 0."),
     ("sample", {"kind": "interpolation", "steps": 1}, "`steps` must be at least 2; got 1."),
+    ("sample", {"num_samples": 1025}, "`num_samples` must be at most 1024; got 1025."),
+    ("sample", {"kind": "interpolation", "steps": 171}, "`steps` must be at most 170; got 171."),
+    (
+        "sample",
+        {"kind": "interpolation", "num_samples": 256, "steps": 5},
+        "`steps` must be at most 4; got 5.",
+    ),
     (
         "sample",
         {"output": "{}/none/a.png"},

@@ -307,6 +307,10 @@ def test_a_flow_of_float64_answers_in_float32(tmp_path):
     ("settings", "message"),
     [
         ({"num_importance_samples": 0}, "`num_importance_samples` must be at least 1; got 0"),
+        (
+            {"num_importance_samples": 1001},
+            "`num_importance_samples` must be at most 1000; got 1001",
+        ),
         ({"max_batch_size": 0}, "`max_batch_size` must be at least 1; got 0"),
         ({"max_batch_size": 2**31}, f"`max_batch_size` must be at most {2**31 - 1}; got {2**31}"),
         ({"jpeg_method": "FAST"}, "`jpeg_method` must be one of .*INTEGER_FAST.*; got 'FAST'"),

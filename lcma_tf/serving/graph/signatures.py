@@ -26,6 +26,8 @@ from lcma_tf.serving.graph.encoded_images import FILE_CHANNELS, JPEG_METHODS, de
 
 __all__ = ["ServingFlow", "check_serving_arguments"]
 
+_MAX_DRAWS = 1_000  # Their noise is a constant of the graph, of which a file holds 2 GB.
+
 
 class ServingFlow(tf.Module):
     """The weights of a flow, and the concrete functions that use them.
@@ -56,7 +58,7 @@ class ServingFlow(tf.Module):
         flow: its variables are taken over; of the rest, whether it is `batch_invariant`.
         noise_seed: of the dequantization noise; scores equal `FlowModel.log_prob(images, noise_seed,
             num_importance_samples)`.
-        num_importance_samples: noise draws of a score; each costs a pass.
+        num_importance_samples: noise draws of a score, at most 1,000; each costs a pass.
         max_batch_size: rows of a request, or of the requests that a server merges.
         scoring: of the same flow; None = there are no such signatures.
         jpeg_method: how `log_prob_encoded` decodes JPEG, see `lcma_tf.data.ImageData`.
@@ -100,12 +102,7 @@ def check_serving_arguments(
     num_importance_samples: int, max_batch_size: int, jpeg_method: str
 ) -> None:
     """Raises `ConfigError` at what `ServingFlow` would refuse."""
-    require(
-        num_importance_samples >= 1,
-        "num_importance_samples",
-        "at least 1",
-        num_importance_samples,
-    )
+    require_count("num_importance_samples", num_importance_samples, _MAX_DRAWS)
     require_count("max_batch_size", max_batch_size)
     require(jpeg_method in JPEG_METHODS, "jpeg_method", f"one of {JPEG_METHODS}", jpeg_method)
 
