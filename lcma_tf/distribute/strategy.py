@@ -102,7 +102,7 @@ class Runtime:
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raises `ConfigError` unless a batch is as large on every replica."""
-        _check_divides(self.strategy.num_replicas_in_sync, batch_size)
+        _check_divides(self.config.num_devices, self.strategy.num_replicas_in_sync, batch_size)
 
 
 def set_intra_op_threads(count: int | None) -> None:
@@ -134,7 +134,7 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
             not as it must be.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    num_workers = Cluster.from_environment().num_workers
+    num_workers, asked = Cluster.from_environment().num_workers, num_devices
     if num_devices is None:
         num_devices = max(len(gpus), 1)
     if gpus and num_devices > len(gpus):
@@ -145,7 +145,7 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
         raise ConfigError(
             f"`num_devices` must be 1 where several workers train on their CPUs; got {num_devices}."
         )
-    _check_divides(num_workers * num_devices, batch_size)
+    _check_divides(asked, num_workers * num_devices, batch_size)
     if num_workers > 1:
         return _multi_worker(num_devices)
     if num_devices == 1:
@@ -155,12 +155,20 @@ def make_strategy(num_devices: int | None, batch_size: int) -> tf.distribute.Str
     return _mirrored("GPU" if gpus else "CPU", num_devices)
 
 
-def _check_divides(num_replicas: int, batch_size: int) -> None:
-    if batch_size % num_replicas:
+def _check_divides(num_devices: int | None, num_replicas: int, batch_size: int) -> None:
+    """Raises `ConfigError` unless `batch_size` is; it names `num_devices` where one was asked for."""
+    if batch_size % num_replicas == 0:
+        return
+    if num_devices is None or num_devices == 1:
         raise ConfigError(
             f"`batch_size` must be divisible by the number of devices, {num_replicas}; "
             f"got {batch_size}."
         )
+    hosts = num_replicas // num_devices
+    each = f" on each of {hosts} hosts" if hosts > 1 else ""
+    raise ConfigError(
+        f"`num_devices` must divide batch_size={batch_size}; got {num_devices}{each}."
+    )
 
 
 class _MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):

@@ -41,7 +41,7 @@ BAD_TRAINING = [
     ({"batch_size": 0}, "`batch_size` must be an integer >= 1; got 0."),
     ({"batch_size": "8.5"}, "--batch_size=8.5"),
     ({"batch_size": 25}, "`batch_size` must be at most the number of images, 24; got 25"),
-    ({"num_devices": 3}, "`batch_size` must be divisible by the number of devices, 3; got 8."),
+    ({"num_devices": 3}, "`num_devices` must divide batch_size=8; got 3."),
     ({"num_devices": 0}, "`num_devices` must be an integer >= 1; got 0."),
     ({"train_steps": -1}, "`train_steps` must be an integer >= 1; got -1."),
     ({"pretrain_steps": 0}, "`pretrain_steps` must be an integer >= 1; got 0."),
