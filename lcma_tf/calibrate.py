@@ -22,17 +22,17 @@ def main() -> None:
     from lcma_tf.scores.calibrate import calibrate
 
     set_intra_op_threads(flags.intra_op_threads)
+    groups = None if flags.groups is None else groups_of(flags.groups)
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
     model = load(flags.workdir)
     split = flags.split if flags.dataset is not None else flags.split or "validation"
     images = load_images(workdir, model.config, config, split=split, **flag_config.image_options())
-    groups = None if flags.groups is None else groups_of(flags.groups, images)
     print(printable(f"{images.name}: {images.description}\n{whose_images(workdir, images)[1]}"))
     calibration = calibrate(
         model,
         images.images,
-        groups=groups,
+        groups=None if groups is None else groups(images),
         false_alarm_rate=rate,
         anomaly_by=flags.anomaly_by,
         batch_size=batch_size,

@@ -21,6 +21,7 @@ __all__ = [
     "FLOWS",
     "FLOW_KINDS",
     "INPUTS",
+    "OF_TABLES",
     "OPTIMIZERS",
     "PIXEL_TRANSFORMS",
     "RESAMPLERS",
@@ -192,6 +193,9 @@ SCORES = Choices(
         "is_anomaly": "lcma_tf.scores.table:IS_ANOMALY",
     }
 )
+
+# Those that are made of a calibration's tables, so that `anomaly_score` cannot be made of them.
+OF_TABLES = ("percentile", "typicality", "anomaly_score", "is_anomaly")
 
 # `--input` of `lcma_tf.score`, by prefix: (rest of the name, data_dir) -> `lcma_tf.batch.rows.Rows`.
 # What has no prefix is a folder, or a pattern for files.

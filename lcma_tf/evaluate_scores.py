@@ -40,9 +40,9 @@ def main() -> None:
     flow, config = workdir.read_configs()
     scored = scored_flow(workdir)
     reading = flag_config.reading_options()
-    normal = load_images(workdir, flow, config, dataset=flags.normal, **reading)
+    normal = load_images(workdir, flow, config, dataset=flags.normal, argument="normal", **reading)
     anomalous = {
-        name: load_images(workdir, flow, config, dataset=dataset, **reading)
+        name: load_images(workdir, flow, config, dataset=dataset, argument="anomalous", **reading)
         for name, dataset in zip(names, flags.anomalous, strict=True)
     }
     print(printable(f"normal: {normal.name}, {whose_images(workdir, normal)[1]}"))

@@ -37,10 +37,12 @@ def main() -> None:
     if flags.kind != "grid":  # A grid is a picture of pixels alone.
         plots.require_matplotlib()
     from lcma_tf.distribute.strategy import set_intra_op_threads
+    from lcma_tf.experiment.workdir import Workdir
     from lcma_tf.files.saving import written_whole
     from lcma_tf.model import load
 
     set_intra_op_threads(flags.intra_op_threads)
+    Workdir(flags.workdir).check_there()
     model = load(flags.workdir).frozen()
     with written_whole(path) as temporary:
         _draw(temporary, model, temperatures, flags)

@@ -36,6 +36,7 @@ def test_these_are_the_tables():
     assert {*choices.SCORED_SOURCES} < {*choices.SOURCES}
     assert {*choices.FLOW_KINDS} == {*choices.FLOWS}
     assert {*TABLES} < {*choices.__all__}
+    assert {*choices.OF_TABLES} == {n for n, score in choices.SCORES.items() if not score.is_raw}
 
 
 @pytest.mark.parametrize(("table", "name"), ENTRIES)

@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from lcma_tf.choices import INPUTS, RESIZES, SCORES, TABLES
+from lcma_tf.choices import INPUTS, OF_TABLES, RESIZES, SCORES, TABLES
 from lcma_tf.cli.definitions import (
     define_data_cache,
     define_intra_op_threads,
@@ -69,9 +69,8 @@ def define_calibrate_flags() -> None:
         "or name for each image; default: each is by itself",
     )
     flags.DEFINE_float("false_alarm_rate", 0.01, "share of such images that is_anomaly is true for")
-    flags.DEFINE_string(
-        "anomaly_by", "density_of_states", f"what anomaly_score is made of, of {', '.join(SCORES)}"
-    )
+    names = [name for name in SCORES if name not in OF_TABLES]
+    flags.DEFINE_enum("anomaly_by", "density_of_states", names, "what anomaly_score is made of")
     flags.DEFINE_integer("batch_size", 64, "images a pass")
     define_seed("of the dequantization noise")
     _define_images()
@@ -109,11 +108,9 @@ def define_sample_flags() -> None:
         ("grid", "temperatures", "interpolation"),
         "a grid of samples, rows at several temperatures, or paths between test images",
     )
-    flags.DEFINE_integer(
-        "num_samples", 64, "images of the grid, to 1024, or rows of an interpolation"
-    )
+    flags.DEFINE_integer("num_samples", 64, "images of the grid, or rows of the interpolation")
     flags.DEFINE_multi_float("temperature", None, "of the latents; may be given several times")
-    flags.DEFINE_integer("steps", 9, "images of each interpolation, ends included (1024 in all)")
+    flags.DEFINE_integer("steps", 9, "images of a row, both ends included; in all at most 1024")
     _define_images()
     define_seed("of the samples, or of the choice of test images")
     show_in_help()

@@ -8,7 +8,7 @@ from typing import Any
 
 from lcma_tf.config import FlowConfig, TrainConfig
 
-__all__ = ["compared", "differences_of", "in_the_way", "kept"]
+__all__ = ["compared", "differences_of", "in_the_way", "kept", "steps_of"]
 
 # Where data lie does not change what comes out.
 _NOT_COMPARED = ("data_dir",)
@@ -26,6 +26,11 @@ def compared(flow: FlowConfig, train: TrainConfig) -> dict[str, Any]:
     # Earlier versions noted another rule than that of a given factorization.
     given = ("split_rule",) if both["factorization_path"] else ()
     return {name: value for name, value in both.items() if name not in (*_NOT_COMPARED, *given)}
+
+
+def steps_of(train: TrainConfig, phase: str) -> int:
+    """Those of the phase `pretrain` or `train`."""
+    return train.train_steps if phase == "train" else train.steps_without_splits
 
 
 def differences_of(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

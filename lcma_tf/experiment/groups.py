@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,28 +19,30 @@ _FOLDERS, _NPZ = "folders", "npz:"
 _RULE = f"{_FOLDERS}, or {_NPZ}FILE:ARRAY with a number or name for each image"
 
 
-def groups_of(wanted: str, images: OneSplit) -> np.ndarray:
-    """What `lcma_tf.calibrate` takes as `groups`: `[N]`.
+def groups_of(wanted: str) -> Callable[[OneSplit], np.ndarray]:
+    """What makes of a split what `lcma_tf.calibrate` takes as `groups`, `[N]`, once it is read.
 
     Args:
         wanted: `folders`: images that lie in one folder are related; or `npz:FILE:ARRAY`, an array that
             says it of every image.
-        images: of which split.
 
     Raises:
-        ConfigError: neither, no such array, or images that are no files.
+        ConfigError: neither, or no such array; later, of images that are no files.
     """
     if wanted == _FOLDERS:
-        names = images.file_names
-        require(
-            names is not None, "groups", "an array where images are no files of a folder", wanted
-        )
-        return np.array([posixpath.dirname(name) for name in names or ()])
+        return _folders_of
     path, _, array = wanted.removeprefix(_NPZ).rpartition(":")
     require(wanted.startswith(_NPZ) and bool(path), "groups", _RULE, wanted)
     try:
         with zipfile.ZipFile(expanded(path)) as archive:
-            return read_array(archive, f"{array}.npy")
+            found = read_array(archive, f"{array}.npy")
     # NumPy, zipfile and zlib have no error in common.
     except Exception as error:
         raise ConfigError(f"`groups` must be {_RULE}; got {wanted!r}: {error}") from error
+    return lambda images: found
+
+
+def _folders_of(images: OneSplit) -> np.ndarray:
+    names, rule = images.file_names, "an array where images are no files of a folder"
+    require(names is not None, "groups", rule, _FOLDERS)
+    return np.array([posixpath.dirname(name) for name in names or ()])

@@ -31,6 +31,7 @@ def load_images(
     image_size: int | None = None,
     skip_bad_images: bool | None = None,
     data_cache: str | None = "",
+    argument: str = "dataset",
 ) -> OneSplit:
     """One split of the data set of a run, or of `dataset` in its place, for a flow of `flow`.
 
@@ -46,6 +47,7 @@ def load_images(
         image_size: to which pictures are brought; None = as the run has it.
         skip_bad_images: None = as the run, for data of the run's kind.
         data_cache: as for `lcma_tf.data.load`.
+        argument: what the caller calls `dataset`.
 
     Raises:
         ConfigError: images that the flow does not take.
@@ -80,13 +82,13 @@ def load_images(
         raise DataError(f"{error}{where}; data that have moved are named by `dataset`") from error
     require(
         images.image_shape == flow.image_shape,
-        "dataset",
+        argument,
         f"one of images of shape {flow.image_shape}",
-        images.image_shape,
+        f"{images.name} of {images.image_shape}",
     )
     require(
         flow.real_valued or not images.is_real_valued,
-        "dataset",
+        argument,
         "one of 8-bit images, as the run's is",
         f"{images.name}, real-valued",
     )

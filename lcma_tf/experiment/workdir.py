@@ -14,7 +14,7 @@ import numpy as np
 from lcma_tf.config import FlowConfig, TrainConfig
 from lcma_tf.data.fingerprint import differences
 from lcma_tf.errors import UserError
-from lcma_tf.experiment.going_on import compared, in_the_way, kept
+from lcma_tf.experiment.going_on import compared, in_the_way, kept, steps_of
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.paths import expanded, kind_of_dataset
 from lcma_tf.files.saving import SaveError, refusal_to_write, unfinished, write_json
@@ -75,13 +75,13 @@ class Workdir:
         Raises:
             WorkdirError: the workdir cannot be read.
         """
-        _, config = self.read_configs()
-        steps = _steps(config, name)
+        config = self.read_configs()[1]
+        steps = steps_of(config, name)
         return read_curves(self.files(name).history, config.steps_per_epoch, steps)
 
     def check_place(self) -> None:
         """Raises `WorkdirError` unless the folder is new, empty or a run's, and can be written to."""
-        if self.path.exists() and not self.path.is_dir():
+        if self.path.is_file():
             raise WorkdirError(f"`workdir` must be a folder; got the file {str(self.path)!r}.")
         if (refusal := refusal_to_write(self.config)) is not None:
             raise self._unwritable(refusal)
@@ -163,8 +163,7 @@ class Workdir:
         """What the config of the run becomes; what was done under that of before is noted first."""
         before = TrainConfig.from_dict(there)
         for name in _PHASES:
-            steps = _steps(before, name)
-            self.files(name).bring_up_to_date(before.steps_per_epoch, steps)
+            self.files(name).bring_up_to_date(before.steps_per_epoch, steps_of(before, name))
         return kept(before.to_dict(), now, self.factorization.exists())
 
     @contextlib.contextmanager
@@ -207,12 +206,18 @@ class Workdir:
             f"got {str(self.path)!r}: {refusal}."
         )
 
+    def check_there(self) -> None:
+        """Raises `WorkdirError` unless something is there."""
+        if not self.path.exists():
+            raise WorkdirError(f"`workdir` must hold a run; there is no {str(self.path)!r}.")
+
     def read_configs(self) -> tuple[FlowConfig, TrainConfig]:
         """The configs that the run was started with.
 
         Raises:
             WorkdirError: there are none, or they cannot be read.
         """
+        self.check_there()
         try:
             values = json.loads(self.config.read_text())
             return FlowConfig.from_dict(values["flow"]), TrainConfig.from_dict(values["train"])
@@ -243,7 +248,3 @@ class Workdir:
             raise WorkdirError(
                 f"`workdir` must have a readable {self.metrics.name}; got {str(self.path)!r}: {error}"
             ) from error
-
-
-def _steps(config: TrainConfig, phase: str) -> int:
-    return config.train_steps if phase == "train" else config.steps_without_splits

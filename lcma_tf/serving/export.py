@@ -21,6 +21,7 @@ def main() -> None:
     from lcma_tf.serving.publishing.versions import check_export_dir
 
     workdir = Workdir(flags.workdir)
+    workdir.check_there()
     metrics = workdir.read_metrics()
     method = flags.jpeg_method or metrics.get("jpeg_method", "INTEGER_ACCURATE")
     check_serving_arguments(flags.num_importance_samples, flags.max_batch_size, method)

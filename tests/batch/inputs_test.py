@@ -15,6 +15,7 @@ import original_archives
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.pictures import Pictures
 from lcma_tf.batch.rows import open_input
+from lcma_tf.data import DataError
 from lcma_tf.image_files import ImageFileError
 from record_files import read_records, write_records
 from testing import random_images
@@ -251,6 +252,12 @@ def test_what_is_no_input_is_refused(case, tmp_path):
     make, words = REFUSED[case]
     with pytest.raises(BatchError, match=words):
         open_input(make(tmp_path), str(tmp_path))
+
+
+def test_a_set_that_tfds_has_not_is_no_input():
+    words = "`input` must be tfds: and the name of .*; got 'ciphar10'; did you mean cifar10 or"
+    with pytest.raises(DataError, match=words):
+        open_input("tfds:ciphar10")
 
 
 def test_a_picture_that_is_no_file_has_a_row(tmp_path):

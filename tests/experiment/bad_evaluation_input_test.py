@@ -8,7 +8,11 @@ from lcma_tf.experiment.workdir import Workdir
 
 # Main, flags instead of `--workdir={}/started` -> what the message must hold.
 BAD_EVALUATION = [
-    ("evaluate", {"workdir": "{}/none"}, "`workdir` must be a run's config.json /none"),
+    (
+        "evaluate",
+        {"workdir": "{}/none"},
+        "`workdir` must hold a run; there is no /none'.",
+    ),
     ("evaluate", {"workdir": "{}/foreign"}, "`workdir` must be a run's config.json /foreign"),
     ("evaluate", {}, "`workdir` must hold a finished run model.keras /started"),
     (
@@ -43,7 +47,7 @@ BAD_EVALUATION = [
         {"scores_csv": "/proc/a.csv"},
         "`scores_csv` must be a file that can be written (No such file or directory) '/proc/a.csv'.",
     ),
-    ("sample", {"workdir": "{}/none"}, "`workdir` must hold a finished run model.keras /none"),
+    ("sample", {"workdir": "{}/none"}, "`workdir` must hold a run; there is no /none'."),
     ("sample", {}, "`workdir` must hold a finished run model.keras /started"),
     (
         "sample",

@@ -151,13 +151,15 @@ BAD_CALIBRATION = [
     ({"false_alarm_rate": 0.5}, "`false_alarm_rate` must be between 0 and 0.5; got 0.5."),
     ({"false_alarm_rate": "nan"}, "`false_alarm_rate` must be between 0 and 0.5; got nan."),
     ({"batch_size": 0}, "`batch_size` must be at least 1; got 0."),
-    ({"anomaly_by": "percentile"}, "`anomaly_by` must be one of log_prob, 'percentile'"),
+    ({"anomaly_by": "percentile"}, "--anomaly_by=percentile: one of <log_prob|bits_per_dim|"),
+    # Before there is a run.
+    ({"groups": "photo", "workdir": "{}/none"}, "`groups` must be folders, or npz:FILE:ARRAY"),
     ({"split": "test"}, "`images` must be at least 100 got 60."),
     ({"split": "all"}, "--split=all: value should be one of <train|validation|test>"),
     ({"dataset": "npz:{}/small.npz"}, "`dataset` must be one of images of shape (8, 8, 3)"),
     ({"dataset": "npz:{}/real.npz"}, "`test` must be a uint8 array"),
     ({"dataset": ""}, "`dataset` must be the name of a data set"),
-    ({"workdir": "{}/none"}, "`workdir` must be a run's config.json /none"),
+    ({"workdir": "{}/none"}, "`workdir` must hold a run; there is no /none'."),
 ]
 
 
@@ -219,11 +221,15 @@ def test_scores_are_evaluated(inputs, tmp_path):
 
 
 BAD_EVALUATION = [
-    ({"workdir": "{}/none"}, "`workdir` must be a run's config.json /none"),
+    ({"workdir": "{}/none"}, "`workdir` must hold a run; there is no /none'."),
     ({"workdir": "{}/bare"}, "`workdir` must have a calibration.npz lcma_tf.calibrate"),
     ({"workdir": "{}/foreign"}, "`calibration` must be that of this flow; got one of another flow"),
     ({"anomalous": "npz:{}/empty.npz"}, "`test` must hold at least one image"),
-    ({"anomalous": "npz:{}/small.npz"}, "`dataset` must be one of images of shape (8, 8, 3)"),
+    (
+        {"anomalous": "npz:{0}/noise.npz,npz:{0}/small.npz"},
+        "`anomalous` must be one of images of shape (8, 8, 3); /small.npz of (4, 4, 3)'.",
+    ),
+    ({"normal": "npz:{}/small.npz"}, "`normal` must be one of images /small.npz of (4, 4, 3)'."),
     ({"anomalous": "npz:{}/real.npz"}, "`test` must be a uint8 array"),
     ({"anomalous": "npz:{}/gone.npz"}, "gone.npz"),
     ({"anomalous": ""}, "`anomalous` must be different data sets, at least one; got 'none'."),

@@ -161,7 +161,7 @@ def test_a_model_trained_on_two_replicas_is_published(tmp_path):
 
 
 BAD = {
-    "no run": ({"workdir": "{}/none", "export_dir": "{}/m"}, "`workdir` finished"),
+    "no run": ({"workdir": "{}/none", "export_dir": "{}/m"}, "`workdir` there is no /none"),
     "empty run": ({"workdir": "{}", "export_dir": "{}/m"}, "`workdir` finished"),
     "a file": ({"workdir": "{}", "export_dir": "{}/file"}, "`export_dir` folder file"),
     "no folder": ({"workdir": "{}", "export_dir": ""}, "`export_dir` folder ''"),

@@ -53,7 +53,7 @@ def open_tfds(name: str, data_dir: str | None = None) -> _Examples:
     match = _NAME.fullmatch(name)
     if not match or not match["set"]:
         raise BatchError(f"`input` must be tfds:NAME or tfds:NAME:SPLIT; got {name!r}")
-    builder, split = find_builder(match["set"], data_dir), match["split"] or "test"
+    builder, split = find_builder(match["set"], data_dir, "input"), match["split"] or "test"
     prepare(builder, name, data_dir)
     require_images(builder, name)
     try:

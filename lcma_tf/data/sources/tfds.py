@@ -54,8 +54,12 @@ def load_tfds(
     return with_all_splits(name, arrays, source, JPEG_METHOD, validation_share)
 
 
-def find_builder(name: str, data_dir: str | None):
+def find_builder(name: str, data_dir: str | None, argument: str | None = None):
     """TFDS' builder of that name, prepared or not.
+
+    Args:
+        name, data_dir: as of `load_tfds`.
+        argument: what takes names of TFDS alone, after `tfds:`; None = names of all data sets.
 
     Raises:
         DataError: TFDS has none.
@@ -64,18 +68,19 @@ def find_builder(name: str, data_dir: str | None):
     require_tfds()
     import tensorflow_datasets as tfds
 
+    told = (
+        f"`{name}` must be photo_patches, npz:PATH, image_folder:PATH or the name of a TensorFlow "
+        "Datasets image set, and is none of them"
+    )
+    if argument is not None:
+        rule = "tfds: and the name of a TensorFlow Datasets image set"
+        told = f"`{argument}` must be {rule}; got {name!r}"
     try:
         return tfds.builder(name, data_dir=expanded(data_dir))
     except tfds.core.DatasetNotFoundError as error:
         close = difflib.get_close_matches(name.partition("/")[0], tfds.list_builders(), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise DataError(
-            f"`{name}` must be photo_patches, npz:PATH, image_folder:PATH or the name of a "
-            f"TensorFlow Datasets image set, and is none of them{hint}"
-        ) from error
+        raise DataError(f"{told}{hint}") from error
     # Also where a name cannot be parsed, and where a config or version does not exist.
     except Exception as error:
-        raise DataError(
-            f"`{name}` must be photo_patches, npz:PATH, image_folder:PATH or a TensorFlow Datasets "
-            f"name such as cifar10; TFDS refuses it: {first_line(error)}"
-        ) from error
+        raise DataError(f"{told}; TFDS refuses it: {first_line(error)}") from error
