@@ -54,7 +54,8 @@ class FlowConfig(OptionConfig):
         coupling_masks: what the checkerboard couplings of a RealNVP keep: a `checkerboard`, the first
             one where i + j is even; `swapped`, the first one where it is odd; `aligned`: in a level from
             which dimensions exit the first and the third change exactly these, the second what stays,
-            by the mask of the split, whatever rule made it (elsewhere a checkerboard).
+            by the mask of the split, whatever rule made it (elsewhere a checkerboard). `glow` has
+            none, and takes no other value than the default.
         exit_prior: what dimensions that exit are coded by: `standard`, N(0, 1), or a normal whose
             mean and deviation are read off what stays, by one small convolution (`conditional`) or by a
             residual network like those of the level's couplings (`residual`).
@@ -132,7 +133,7 @@ class FlowConfig(OptionConfig):
     )
     exit_prior: str = option(
         "standard",
-        "what exits is coded by N(0, 1), or by a normal that depends on what stays",
+        "what exits is coded by N(0, 1), or by a normal that depends on what stays, if anything exits",
         ("standard", "conditional", "residual"),
     )
     coupling: str = option(
@@ -162,6 +163,14 @@ class FlowConfig(OptionConfig):
         require_seed(self)
         self._check_choices()
         self._check_scales()
+        reads_masks = "coupling_masks" in self.own_fields()
+        rule = f"left at 'checkerboard' with flow={self.flow!r}, which has no such masks"
+        require(
+            reads_masks or self.coupling_masks == "checkerboard",
+            "coupling_masks",
+            rule,
+            self.coupling_masks,
+        )
         require(is_finite(self.alpha) and 0 < self.alpha < 0.5, "alpha", "in (0, 0.5)", self.alpha)
         require(
             is_finite(self.weight_scale_l2) and self.weight_scale_l2 >= 0,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
+from lcma_tf.config import ConfigError, FlowConfig, TrainConfig, require
 from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.workdir import Workdir
-from lcma_tf.factorization import Factorization
+from lcma_tf.factorization import Factorization, needs_pretraining
 
-__all__ = ["check_before_data"]
+__all__ = ["check_before_data", "check_something_splits"]
 
 
 def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -> None:
@@ -20,7 +20,8 @@ def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -
         config, workdir: of the run.
 
     Raises:
-        ConfigError: `initialize_from` is none to begin with, or `split_rule` not that of the file.
+        ConfigError: `initialize_from` is none to begin with, `split_rule` not the file's, or a flag
+            of no effect.
         FactorizationError: nor is `factorization_path`.
         ModelFileError: a flow to begin with is damaged.
         WorkdirError: the folder is not, and cannot be, this run's.
@@ -30,13 +31,24 @@ def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -
         given = Factorization.load(config.factorization_path)
         given.check_fits(given.image_shape, flow.num_scales)
         config = config.ruled_by(given.rule)
+    elif not workdir.factorization.exists():
+        check_something_splits(flow, config)
+    splits = config.split_rule != "none" and flow.num_scales > 1
+    rule = "'standard' where nothing exits, as with split_rule='none' or one scale"
+    require(splits or flow.exit_prior == "standard", "exit_prior", rule, flow.exit_prior)
     if workdir.config.exists():
         there, _ = workdir.read_configs()
         if (like_there := _for_images_of(there, flow)) is not None:
             workdir.check(like_there, config, workdir.read_fingerprint())
     elif config.initialize_from is not None:
-        splits = config.split_rule != "none" and flow.num_scales > 1
         initial_flow(config.initialize_from, flow, splits, of_any_shape=True)
+
+
+def check_something_splits(flow: FlowConfig, config: TrainConfig) -> None:
+    """Raises `ConfigError` if a run would pretrain for a decision that there is not: of one scale."""
+    rule = f"at least 2 with split_rule={config.split_rule!r}, so that there is something to decide"
+    nothing = flow.num_scales == 1 and needs_pretraining(config.split_rule)
+    require(not nothing, "num_scales", rule, flow.num_scales)
 
 
 def _for_images_of(there: FlowConfig, flow: FlowConfig) -> FlowConfig | None:

@@ -18,6 +18,7 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
+from lcma_tf.experiment.before_data import check_something_splits
 from lcma_tf.experiment.calibrated import calibrate_run
 from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.decision import Decision
@@ -174,6 +175,7 @@ class Run:
         workdir.check(flow, config, self.data.fingerprint)
         if given is None and not workdir.factorization.exists():
             evidence_of(config.split_rule)  # Refuses a rule that is gone.
+            check_something_splits(flow, config)
         if config.initialize_from is not None and not workdir.config.exists():
             splits = config.split_rule != "none" and flow.num_scales > 1
             initial_flow(config.initialize_from, flow, splits)

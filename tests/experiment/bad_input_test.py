@@ -129,6 +129,15 @@ def test_training_is_refused(inputs, tmp_path, changes, words):
             "`split_rule` must be left out, or 'realnvp' factorization_path; got 'lcma'.",
         ),
         ({"initialize_from": "{}/foreign"}, "`initialize_from` must be a finished run /foreign"),
+        ({"num_scales": 1}, "`num_scales` must be at least 2 with split_rule='lcma' got 1."),
+        (
+            {"exit_prior": "conditional", "split_rule": "none"},
+            "`exit_prior` must be 'standard' where nothing exits, split_rule='none' got 'conditional'.",
+        ),
+        (
+            {"flow": "glow", "coupling_masks": "aligned"},
+            "`coupling_masks` must be left at 'checkerboard' flow='glow' got 'aligned'.",
+        ),
     ],
 )
 def test_it_is_refused_before_the_images_are_read(inputs, tmp_path, monkeypatch, changes, words):

@@ -128,6 +128,13 @@ def test_a_runtime_is_no_number():
         lcma_tf.train(FLOW, IMAGES, TRAIN, runtime=2)
 
 
+def test_nothing_is_pretrained_for_a_flow_of_one_scale(tmp_path):
+    flow = dataclasses.replace(FLOW, num_scales=1)
+    with pytest.raises(lcma_tf.ConfigError, match="`num_scales` must be at least 2 .*; got 1"):
+        lcma_tf.train(flow, IMAGES, TRAIN, workdir=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_given_factorization_of_another_rule_is_refused(tmp_path):
     given = lcma_tf.decide_factorization("realnvp", image_shape=commands.SHAPE, num_scales=2)
     given.save(tmp_path / "f.npz")
