@@ -16,6 +16,7 @@ from absl import app, logging
 from lcma_tf.backend import require_tensorflow
 from lcma_tf.cli.convolutions import choose_convolutions
 from lcma_tf.cli.light_keras import light_keras
+from lcma_tf.cli.open_line import open_line_ended
 from lcma_tf.cli.quiet_start import quiet_start
 from lcma_tf.config import require
 from lcma_tf.errors import UserError
@@ -75,7 +76,7 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
         try:
             require_tensorflow()
             choose_convolutions()
-            with quiet_start(), light_keras(), _sigterm_raises():
+            with quiet_start(), light_keras(), _sigterm_raises(), open_line_ended():
                 main()
         except KeyboardInterrupt as error:
             terminated = isinstance(error, _TerminatedError)
