@@ -239,7 +239,8 @@ def test_tilde_is_the_home_folder_in_every_flag(folder, monkeypatch, untrained):
     )
     commands.assert_refused(ended, "must name the home folder of a user; ~no_such_user/a")
     commands.assert_refused(
-        commands.call("lcma_tf.sample", "--workdir=~/none"), "finished run /home/none"
+        commands.call("lcma_tf.sample", "--workdir=~/none"),
+        "`workdir` must hold a run; there is no /home/none",
     )
     with pytest.raises(FileNotFoundError, match="finished run"):
         lcma_tf.load("~/runs/a")

@@ -343,7 +343,7 @@ def test_a_run_says_what_it_leaves_out_and_remembers_that_it_does(folder, tmp_pa
     assert "1 bad image file was left out: train/c.png (must be a PNG or a JPEG" in begun.out
     assert Workdir(tmp_path / "run").read_configs()[1].skip_bad_images
     refused = commands.call("lcma_tf.train", *command, "--noskip_bad_images")
-    commands.assert_refused(refused, "train/c.png")
+    commands.assert_refused(refused, "skip_bad_images=True there and False now")
     (folder / "train" / "c.png").unlink()
     refused = commands.call("lcma_tf.train", *command)
     commands.assert_refused(refused, "skip_bad_images=True there and False now")
