@@ -82,7 +82,8 @@ class LcmaContender:
 
     def conv_flops(self) -> int:
         image = tf.TensorSpec([1, *self.model.config.image_shape], tf.uint8)
-        return count_conv_flops(self.model, image)
+        # Not `call`, which may cut a batch in pieces, a loop of unknown shapes.
+        return count_conv_flops(lambda images: self.model.log_prob_parts(images, 0.5), image)
 
     def num_training_ops(self) -> int | None:
         # Traced anew: Keras hides the function that it made.
