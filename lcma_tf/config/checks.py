@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from lcma_tf.errors import UserError
+from lcma_tf.integers import is_integer
 
 __all__ = [
     "MAX_SEED",
@@ -17,7 +17,6 @@ __all__ = [
     "ConfigError",
     "check_temperature",
     "is_finite",
-    "is_integer",
     "is_number",
     "require",
     "require_count",
@@ -65,15 +64,6 @@ def check_temperature(value: float) -> None:
     """Raises `ConfigError` unless samples can be drawn at temperature `value`."""
     valid = is_number(value) and 0 <= value <= MAX_TEMPERATURE  # A comparison with NaN is false.
     require(valid, "temperature", f"between 0 and {MAX_TEMPERATURE:g}", value)
-
-
-def is_integer(value: Any) -> bool:
-    """Whether `value` is one integer, of Python, NumPy or TensorFlow; True and False are none."""
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return not isinstance(value, bool | np.bool_)
 
 
 def is_number(value: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lcma_tf.data.fingerprint import fingerprint_of_images
 from lcma_tf.errors import UserError
+from lcma_tf.integers import is_integer
 
 SPLITS = ("train", "validation", "test")
 
@@ -146,9 +147,8 @@ def check_original_shape(name: str, original_shape: Any, image_shape: tuple[int,
 
 
 def is_count(value: Any, least: int = 1) -> bool:
-    """Whether `value` is an integer, of Python or NumPy, of at least so many."""
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return bool(is_integer and value >= least)
+    """Whether `value` is an integer of at least so many."""
+    return is_integer(value) and bool(value >= least)
 
 
 def check_images(name: str, split: str, images: np.ndarray) -> None:

@@ -13,17 +13,17 @@ __all__ = ["check_before_data", "check_something_splits"]
 
 
 def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -> None:
-    """Looks at the folder of a run and at the files that it is given. With the images `Run` asks again.
+    """Looks at the folder of a run and at the files that it is given; `Run` asks again with the images.
 
     Args:
         flow: of the run, but for what the images decide.
         config, workdir: of the run.
 
     Raises:
-        ConfigError: `initialize_from` is none to begin with, `split_rule` not the file's, or a flag
-            of no effect.
-        FactorizationError: nor is `factorization_path`.
-        ModelFileError: a flow to begin with is damaged.
+        ConfigError: there is no flow at `initialize_from`, or one of another kind; `split_rule` is not
+            that of the given factorization; or a setting would have no effect.
+        FactorizationError: there is none at `factorization_path`, or one of another number of scales.
+        ModelFileError: the flow at `initialize_from` is damaged.
         WorkdirError: the folder is not, and cannot be, this run's.
     """
     workdir.check_place()

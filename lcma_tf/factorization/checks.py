@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from lcma_tf.factorization.errors import FactorizationError
+from lcma_tf.integers import is_integer
 
 __all__ = ["check_integer", "checked_image_shape", "checked_mask"]
 
 
 def check_integer(name: str, value: Any) -> None:
-    """Raises `FactorizationError` unless argument `name` is an integer, of Python or NumPy."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    """Raises `FactorizationError` unless argument `name` is an integer."""
+    if not is_integer(value):
         raise FactorizationError(f"`{name}` must be an integer; got {value!r}.")
 
 

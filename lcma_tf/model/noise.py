@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from lcma_tf.config import is_integer, require
+from lcma_tf.config import require
+from lcma_tf.integers import is_integer
 
 __all__ = ["MOMENTS", "SAMPLE", "SCORE", "TRAIN", "check_seed", "stateless_seed"]
 
