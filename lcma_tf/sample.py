@@ -15,7 +15,8 @@ _ROW = 12  # Samples for each temperature.
 
 def main() -> None:
     flags = flag_config.FLAGS
-    require_count("num_samples", flags.num_samples, _MAX_IMAGES)
+    least = 2 if flags.kind == "interpolation" else 1  # Images of a row: a path has two ends.
+    require_count("num_samples", flags.num_samples, _MAX_IMAGES // least)
     size = flags.image_size
     cli.require(size is None or size >= 1, "image_size", "at least 1", size)
     cli.require(flags.steps >= 2, "steps", "at least 2", flags.steps)

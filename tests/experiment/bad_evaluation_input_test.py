@@ -63,6 +63,11 @@ BAD_EVALUATION = [
     ("sample", {"kind": "interpolation", "steps": 171}, "`steps` must be at most 170; got 171."),
     (
         "sample",
+        {"kind": "interpolation", "num_samples": 513},
+        "`num_samples` must be at most 512; got 513.",
+    ),
+    (
+        "sample",
         {"kind": "interpolation", "num_samples": 256, "steps": 5},
         "`steps` must be at most 4; got 5.",
     ),
