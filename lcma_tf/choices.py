@@ -194,7 +194,8 @@ SCORES = Choices(
     }
 )
 
-# Those that are made of a calibration's tables, so that `anomaly_score` cannot be made of them.
+# Made of a calibration's tables, so that `anomaly_score` cannot be made of them. Each says
+# so itself (`Score.is_raw`); here for `--help`, which follows no entry, as that imports TensorFlow.
 OF_TABLES = ("percentile", "typicality", "anomaly_score", "is_anomaly")
 
 # `--input` of `lcma_tf.score`, by prefix: (rest of the name, data_dir) -> `lcma_tf.batch.rows.Rows`.

@@ -11,7 +11,6 @@ from lcma_tf.choices import COUPLINGS, FLOW_KINDS, FLOWS, PIXEL_TRANSFORMS
 from lcma_tf.config.checks import (
     is_finite,
     require,
-    require_count,
     require_ints,
     require_seed,
     set_level_ints,
@@ -157,7 +156,8 @@ class FlowConfig(OptionConfig):
             "num_residual_blocks",
             "num_steps_per_scale",
         )
-        require_count("base_dim", self.base_dim, _MAX_BASE_DIM)
+        most = f"at most {_MAX_BASE_DIM}"
+        require(self.base_dim <= _MAX_BASE_DIM, "base_dim", most, self.base_dim)
         set_level_ints(self, "level_widths")
         set_level_ints(self, "level_blocks")
         require_seed(self)

@@ -9,7 +9,7 @@ from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization, needs_pretraining
 
-__all__ = ["check_before_data", "check_something_splits"]
+__all__ = ["check_before_data", "check_something_splits", "something_exits"]
 
 
 def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -> None:
@@ -33,7 +33,7 @@ def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -
         config = config.ruled_by(given.rule)
     elif not workdir.factorization.exists():
         check_something_splits(flow, config)
-    splits = config.split_rule != "none" and flow.num_scales > 1
+    splits = something_exits(flow, config)
     rule = "'standard' where nothing exits, as with split_rule='none' or one scale"
     require(splits or flow.exit_prior == "standard", "exit_prior", rule, flow.exit_prior)
     if workdir.config.exists():
@@ -42,6 +42,11 @@ def check_before_data(flow: FlowConfig, config: TrainConfig, workdir: Workdir) -
             workdir.check(like_there, config, workdir.read_fingerprint())
     elif config.initialize_from is not None:
         initial_flow(config.initialize_from, flow, splits, of_any_shape=True)
+
+
+def something_exits(flow: FlowConfig, config: TrainConfig) -> bool:
+    """Whether dimensions leave the flow of a run before its last scale."""
+    return config.split_rule != "none" and flow.num_scales > 1
 
 
 def check_something_splits(flow: FlowConfig, config: TrainConfig) -> None:

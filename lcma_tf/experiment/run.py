@@ -18,7 +18,7 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
-from lcma_tf.experiment.before_data import check_something_splits
+from lcma_tf.experiment.before_data import check_something_splits, something_exits
 from lcma_tf.experiment.calibrated import calibrate_run
 from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.decision import Decision
@@ -177,8 +177,7 @@ class Run:
             evidence_of(config.split_rule)  # Refuses a rule that is gone.
             check_something_splits(flow, config)
         if config.initialize_from is not None and not workdir.config.exists():
-            splits = config.split_rule != "none" and flow.num_scales > 1
-            initial_flow(config.initialize_from, flow, splits)
+            initial_flow(config.initialize_from, flow, something_exits(flow, config))
         held.enter_context(workdir.locked())
         # Again: until now another run may have claimed it.
         workdir.check(flow, config, self.data.fingerprint)
