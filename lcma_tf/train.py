@@ -16,7 +16,7 @@ def main() -> None:
     plots.require_matplotlib()
     from lcma_tf import data
     from lcma_tf.distribute.strategy import Runtime, RuntimeConfig
-    from lcma_tf.experiment.before_data import check_before_data
+    from lcma_tf.experiment.check_run import check_before_data
     from lcma_tf.experiment.run import Run
     from lcma_tf.experiment.workdir import Workdir
 

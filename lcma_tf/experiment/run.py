@@ -18,9 +18,9 @@ from lcma_tf.data import ImageData
 from lcma_tf.data.image_data import SPLITS
 from lcma_tf.distribute.strategy import Runtime
 from lcma_tf.experiment import pictures
-from lcma_tf.experiment.before_data import check_something_splits, something_exits
 from lcma_tf.experiment.calibrated import calibrate_run
 from lcma_tf.experiment.carried_weights import carried_flow
+from lcma_tf.experiment.check_run import check_run, given_factorization
 from lcma_tf.experiment.decision import Decision
 from lcma_tf.experiment.initial_flow import initial_flow
 from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
@@ -169,19 +169,11 @@ class Run:
 
     def _claim(self, held: contextlib.ExitStack) -> None:
         """Claims the workdir, if all that the run is given suits it; locked until `held` is closed."""
-        flow, config, workdir = self.flow, self.config, self.workdir
-        if (given := self._given()) is not None:
-            config = config.ruled_by(given.rule)
-        workdir.check(flow, config, self.data.fingerprint)
-        if given is None and not workdir.factorization.exists():
-            evidence_of(config.split_rule)  # Refuses a rule that is gone.
-            check_something_splits(flow, config)
-        if config.initialize_from is not None and not workdir.config.exists():
-            initial_flow(config.initialize_from, flow, something_exits(flow, config))
+        workdir, fingerprint = self.workdir, self.data.fingerprint
+        config = check_run(self.flow, self.config, workdir, fingerprint)
         held.enter_context(workdir.locked())
-        # Again: until now another run may have claimed it.
-        workdir.check(flow, config, self.data.fingerprint)
-        workdir.claim(flow, config, self.data.fingerprint)
+        workdir.check(self.flow, config, fingerprint)  # Again: another run may have claimed it.
+        workdir.claim(self.flow, config, fingerprint)
         counts = " / ".join(f"{len(getattr(self.data, split)):,}" for split in SPLITS)
         told = f"data: {self.data.name}, {counts} images for {', '.join(SPLITS)}."
         say(f"{told} {self.data.description}".strip())
@@ -193,16 +185,9 @@ class Run:
         say("begin with the weights of another run")
         return initial_flow(path, self.flow, bool(factorization.masks))
 
-    def _given(self) -> Factorization | None:
-        path = self.config.factorization_path
-        if path is None:
-            return None
-        factorization = Factorization.load(path)
-        factorization.check_fits(self.flow.image_shape, self.flow.num_scales)
-        return factorization
-
     def _decide(self) -> None:
-        factorization = self._given() or self._decision.factorization()
+        given = given_factorization(self.flow, self.config)
+        factorization = given or self._decision.factorization()
         factorization.save(self.workdir.factorization)
         for scale, share in enumerate(agreement_with_realnvp(factorization), start=1):
             say(f"mask_{scale} agrees with the static 'realnvp' mask on {share:.1%} of dimensions")
