@@ -25,6 +25,7 @@ def main() -> None:
     groups = None if flags.groups is None else groups_of(flags.groups)
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
+    workdir.check_place()  # What it cannot keep, it need not measure.
     model = load(flags.workdir)
     split = flags.split if flags.dataset is not None else flags.split or "validation"
     images = load_images(workdir, model.config, config, split=split, **flag_config.image_options())

@@ -106,3 +106,11 @@ def test_it_is_refused(inputs, main, changes, words):
     ended = commands.call(f"lcma_tf.{main}", *commands.flags_in(inputs, values))
     commands.assert_refused(ended, words)
     assert commands.files(inputs) == before
+
+
+def test_a_run_that_cannot_be_written_to_is_not_calibrated(inputs, monkeypatch):
+    monkeypatch.setattr(
+        "lcma_tf.experiment.workdir.refusal_to_write", lambda path: "Read-only file system"
+    )
+    ended = commands.call("lcma_tf.calibrate", *commands.flags_in(inputs, {"workdir": "{}/torn"}))
+    commands.assert_refused(ended, "`workdir` written to /torn Read-only file system.")
