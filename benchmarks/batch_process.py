@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.load import memory_mib
-from lcma_tf.batch.partial import partial_path
+from lcma_tf.batch.output_files import partial_path
 from lcma_tf.batch.rows import open_input
 
 __all__ = ["Command", "killed_and_resumed", "peak_mib"]

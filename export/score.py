@@ -2,7 +2,8 @@
 
 import sys
 
-from lcma_tf.serving.client.score import FileScore, main, score_files
+from lcma_tf.serving.client.file_scores import FileScore, score_files
+from lcma_tf.serving.client.score import main
 
 __all__ = ["FileScore", "main", "score_files"]
 

@@ -25,21 +25,22 @@ def main() -> None:
     groups = None if flags.groups is None else groups_of(flags.groups)
     workdir = Workdir(flags.workdir)
     _, config = workdir.read_configs()
-    workdir.check_place()  # What it cannot keep, it need not measure.
-    model = load(flags.workdir)
-    split = flags.split if flags.dataset is not None else flags.split or "validation"
-    images = load_images(workdir, model.config, config, split=split, **flag_config.image_options())
-    print(printable(f"{images.name}: {images.description}\n{whose_images(workdir, images)[1]}"))
-    calibration = calibrate(
-        model,
-        images.images,
-        groups=None if groups is None else groups(images),
-        false_alarm_rate=rate,
-        anomaly_by=flags.anomaly_by,
-        batch_size=batch_size,
-        seed=flags.seed,
-    )
-    with workdir.locked():
+    workdir.check_place()
+    with workdir.locked():  # What it cannot keep, it need not measure.
+        model = load(flags.workdir)
+        asked = {"split": flags.split, "usual_split": "validation", **flag_config.image_options()}
+        images = load_images(workdir, model.config, config, **asked)
+        told = f"{images.name}, {images.split}, {len(images.images):,} images. {images.description}"
+        print(printable(f"{told.strip()}\n{whose_images(workdir, images)[1]}"))
+        calibration = calibrate(
+            model,
+            images.images,
+            groups=None if groups is None else groups(images),
+            false_alarm_rate=rate,
+            anomaly_by=flags.anomaly_by,
+            batch_size=batch_size,
+            seed=flags.seed,
+        )
         calibration.save(workdir.calibration)
     print(printable(workdir.calibration))
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def main() -> None:
     flags = flag_config.FLAGS
     rate, batch_size = flag_config.false_alarm_rate(), flag_config.batch_size()
+    from lcma_tf.batch.output_files import own_files
     from lcma_tf.batch.rows import open_input
     from lcma_tf.batch.score import Job, table_for
-    from lcma_tf.batch.top import MAX_TOP, draw_top
+    from lcma_tf.batch.top import MAX_TOP, check_sheet, draw_top
     from lcma_tf.distribute.strategy import set_intra_op_threads
     from lcma_tf.files.paths import printable
     from lcma_tf.plots import require_matplotlib
@@ -36,10 +37,12 @@ def main() -> None:
         require_matplotlib()
     output = pathlib.Path(flags.output)
     table_for(output)
+    if flags.top:
+        check_sheet(output)
     of_run = flags.saved_model is None
     make_scorer = _scorer_of_run(rate) if of_run else _scorer_of_export(rate, batch_size)
     set_intra_op_threads(flags.intra_op_threads)
-    rows = open_input(flags.input, flags.data_dir)
+    rows = open_input(flags.input, flags.data_dir, without=own_files(output))
     job = Job(rows, make_scorer(), output, batch_size=batch_size, resize=flags.resize)
     if rows.note:
         print(printable(rows.note))

@@ -19,14 +19,9 @@ from typing import IO, Any
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.files.saving import refusals_named
 
-__all__ = ["Partial", "as_line", "differing", "partial_path"]
+__all__ = ["Partial", "as_line", "differing"]
 
 _HEADER_LINES = 2
-
-
-def partial_path(output: pathlib.Path) -> pathlib.Path:
-    """Where the rows of `output` are gathered."""
-    return output.with_name(f"{output.name}.partial")
 
 
 def as_line(values: Sequence[str]) -> str:

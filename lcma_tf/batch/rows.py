@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -56,12 +56,16 @@ class Rows(Protocol):
         ...
 
 
-def open_input(name: str, data_dir: str | None = None) -> Rows:
+def open_input(
+    name: str, data_dir: str | None = None, without: Collection[str] = frozenset()
+) -> Rows:
     """The rows of `FOLDER`, `GLOB` or `PREFIX:REST`, a prefix of `lcma_tf.choices.INPUTS`.
 
     Args:
         name: as said.
         data_dir: where TFDS keeps prepared sets; None = its default. Other inputs have no such place.
+        without: absolute paths of files that are no input where a folder or a pattern has them, as what
+            is made of the input beside it.
 
     Raises:
         BatchError: there is nothing of that name, it cannot be read, or it holds no image.
@@ -70,7 +74,7 @@ def open_input(name: str, data_dir: str | None = None) -> Rows:
     """
     prefix = next((prefix for prefix in INPUTS if name.startswith(prefix)), None)
     opener = INPUTS[prefix or _FOLDER]
-    rows = opener(name.removeprefix(prefix or ""), data_dir)
+    rows = opener(name.removeprefix(prefix or ""), data_dir, without)
     if not len(rows):
         notes = f": {rows.note}" if rows.note else ""
         raise BatchError(f"`input` must hold an image; got {printable(name)!r} without{notes}")

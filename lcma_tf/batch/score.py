@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ import keras
 
 from lcma_tf.batch.batches import Batch, batches, one_ahead
 from lcma_tf.batch.errors import BatchError
-from lcma_tf.batch.partial import Partial, as_line, differing, partial_path
+from lcma_tf.batch.output_files import note_path, partial_path, read_note
+from lcma_tf.batch.partial import Partial, as_line, differing
 from lcma_tf.batch.pictures import REFUSE, Pictures
 from lcma_tf.batch.rows import Rows
 from lcma_tf.batch.scorer import ScoredRow, Scorer
@@ -21,7 +22,7 @@ from lcma_tf.choices import TABLES
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.files.saving import refusal_to_write, refusals_named, write_json
 
-__all__ = ["Job", "Summary", "note_path", "table_for"]
+__all__ = ["Job", "Summary", "table_for"]
 
 _FORMAT_VERSION = 1
 
@@ -37,11 +38,6 @@ class Summary(NamedTuple):
     scored: int
     failed: int
     was_there: bool
-
-
-def note_path(output: pathlib.Path) -> pathlib.Path:
-    """Where it is kept what `output` is of: a small file beside it."""
-    return output.with_name(f"{output.name}.json")
 
 
 def table_for(output: pathlib.Path) -> Table:
@@ -148,24 +144,38 @@ class Job:
     def _complete(self) -> Summary | None:
         """What the output says if it is there; None = it is not."""
         if not self.output.exists():
+            self._check_note()
             return None
+        note = read_note(self.output)
         try:
-            note = json.loads(note_path(self.output).read_text())
             other = differing(note["asked"], self._asked)
             summary = Summary(int(note["scored"]), int(note["failed"]), was_there=True)
-        except (OSError, ValueError, KeyError, TypeError):
-            other, summary = (
-                [f"what it is of is not known without its {self.output.name}.json"],
-                None,
-            )
+        except (KeyError, TypeError, ValueError):
+            other = [f"what it is of is not known without its {self.output.name}.json"]
+            summary = None
         if summary is None or other:
             told = other[0] if summary is None else f"another {', '.join(other)}"
             raise BatchError(
                 "`output` must be new, or of the same input, flow and flags; "
                 f"{str(self.output)!r} is not: {told}. Delete it, or name another output."
             )
+        # A kill may have come before the digest, and earlier versions noted none.
+        if note.get("digest", digest := _digest_of(self.output)) != digest:
+            raise BatchError(
+                f"`output` must be as it was written; {str(self.output)!r} was changed since. Delete "
+                "it, or name another output."
+            )
         partial_path(self.output).unlink(missing_ok=True)  # A kill came between.
         return summary
+
+    def _check_note(self) -> None:
+        """Raises `BatchError` if what is to be overwritten beside the output is not of a scoring."""
+        path = note_path(self.output)
+        if path.exists() and "asked" not in read_note(self.output):
+            raise BatchError(
+                f"`output` must leave what is there; {str(path)!r} would become its note, and is none. "
+                "Move it, or name another output."
+            )
 
     def _add_rows(self, partial: Partial, verbose: bool) -> None:
         count = len(self.rows)
@@ -203,7 +213,13 @@ class Job:
         # First: an output without its note would be nobody's.
         write_json(note_path(self.output), note)
         self.table.write(self.output, self._columns, partial.lines())
+        write_json(note_path(self.output), {**note, "digest": _digest_of(self.output)})
         partial_path(self.output).unlink()
+
+
+def _digest_of(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _text(text: str) -> str:

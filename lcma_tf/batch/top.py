@@ -9,21 +9,28 @@ from collections.abc import Iterable
 import numpy as np
 
 from lcma_tf.batch.errors import BatchError
+from lcma_tf.batch.output_files import note_path, read_note, top_path
 from lcma_tf.batch.score import Job
 from lcma_tf.batch.tables import ERROR, NAME
-from lcma_tf.files.saving import written_whole
+from lcma_tf.files.saving import write_json, written_whole
 from lcma_tf.image_files import ImageFileError
 from lcma_tf.plots import RankedImages, save_ranked_images
 
-__all__ = ["MAX_TOP", "draw_top", "top_path"]
+__all__ = ["MAX_TOP", "check_sheet", "draw_top"]
 
 MAX_TOP = 100  # A sheet of more is not looked at.
 _SCORE = "anomaly_score"
+_HAS_SHEET = "sheet"  # Of the note.
 
 
-def top_path(output: pathlib.Path) -> pathlib.Path:
-    """Where the sheet of a table goes."""
-    return output.with_name(f"{output.stem}_top.png")
+def check_sheet(output: pathlib.Path) -> None:
+    """Raises `BatchError` if a sheet of `output` would overwrite what is not one."""
+    path = top_path(output)
+    if path.exists() and not read_note(output).get(_HAS_SHEET):
+        raise BatchError(
+            f"`output` must leave what is there; {str(path)!r} would become its sheet, and is of "
+            "something else. Move it, or name another output."
+        )
 
 
 def draw_top(job: Job, count: int) -> pathlib.Path | None:
@@ -54,6 +61,7 @@ def draw_top(job: Job, count: int) -> pathlib.Path | None:
     if last:
         groups.append(drawn("Least unusual images", last))
     path = top_path(job.output)
+    write_json(note_path(job.output), {**read_note(job.output), _HAS_SHEET: True})
     with written_whole(path) as temporary:
         save_ranked_images(temporary, groups, "anomaly score")
     return path

@@ -14,7 +14,7 @@ from lcma_tf.cli.definitions import (
     define_seed,
     show_in_help,
 )
-from lcma_tf.config import TrainConfig, options, require, require_count
+from lcma_tf.config import TrainConfig, is_rate, options, require, require_count
 
 __all__ = [
     "FLAGS",
@@ -59,8 +59,8 @@ def define_calibrate_flags() -> None:
         "split",
         None,
         ("train", "validation", "test"),
-        "images to calibrate with; default: validation; of another dataset as "
-        "lcma_tf.evaluate has it",
+        "images to calibrate with; default: validation, or all of another image_folder than the run's "
+        "that has no sub-folders for splits",
     )
     flags.DEFINE_string(
         "groups",
@@ -200,7 +200,7 @@ def false_alarm_rate() -> Any:
         ConfigError: it is no such rate.
     """
     rate = FLAGS.false_alarm_rate
-    require(rate is None or 0 < rate < 0.5, "false_alarm_rate", "between 0 and 0.5", rate)
+    require(rate is None or is_rate(rate), "false_alarm_rate", "between 0 and 0.5", rate)
     return rate
 
 

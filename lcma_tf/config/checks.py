@@ -18,6 +18,7 @@ __all__ = [
     "check_temperature",
     "is_finite",
     "is_number",
+    "is_rate",
     "require",
     "require_count",
     "require_ints",
@@ -33,6 +34,7 @@ MAX_SEED = 2**30  # Seeds are int32, and the noise of batch b is that of seed + 
 # Of the latents. Beyond twice the standard deviation of those that the flow was trained on it was never
 # asked what they mean, and draws 0 and 255. The limit of an export too.
 MAX_TEMPERATURE = 2.0
+_TINY = float(np.finfo(np.float32).tiny)  # Below it TensorFlow has 0.
 
 
 class ConfigError(UserError, ValueError):
@@ -73,6 +75,11 @@ def is_number(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return not isinstance(value, str | bytes)
+
+
+def is_rate(value: Any) -> bool:
+    """Whether `value` is a share of false alarms: in (0, 0.5), as float32, which graphs take, too."""
+    return is_number(value) and 0 < float(value) < 0.5 and _TINY <= float(np.float32(value)) < 0.5
 
 
 def is_finite(value: Any) -> bool:

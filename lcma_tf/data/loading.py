@@ -92,6 +92,7 @@ def load_for_scoring(
     image_size: int | None = None,
     *,
     split: str | None = None,
+    usual_split: str = "test",
     pad_to: int | None = None,
     data_cache: str | None = "",
     **options: Any,
@@ -105,8 +106,9 @@ def load_for_scoring(
         data_dir: as for `load`.
         image_size: as for `load`.
         split: `train`, `validation` or `test`; the split by hash of an `image_folder` without
-            sub-folders for its splits is used only where a split is asked for here. None = `test`, or
-            all files of such a folder.
+            sub-folders for its splits is used only where a split is asked for here. None =
+            `usual_split`, or all files of such a folder, or the only array of an `npz`.
+        usual_split: as said.
         pad_to: as for `load`.
         data_cache: as for `load`.
         **options: `resampler`, `skip_bad_images`, `validation_share`, as for `load`.
@@ -120,10 +122,11 @@ def load_for_scoring(
     prefix = next((own for own in SCORED_SOURCES if name.startswith(own)), None)
     if prefix is None:
         data = load(name, data_dir, image_size, pad_to=pad_to, data_cache=data_cache, **options)
-        return OneSplit.of(data, split or "test")
+        return OneSplit.of(data, split or usual_split)
     source = SCORED_SOURCES[prefix]
     taken = _options(_Asked(**options), source, name, data_cache)
-    images = source(name.removeprefix(prefix), data_dir, image_size, split=split, **taken)
+    wanted = {"split": split, "usual_split": usual_split}
+    images = source(name.removeprefix(prefix), data_dir, image_size, **wanted, **taken)
     return _finished(images, pad_to, taken.get("store", MEMORY))
 
 

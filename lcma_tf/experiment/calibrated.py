@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lcma_tf.experiment.workdir import Workdir
@@ -17,13 +19,23 @@ __all__ = ["calibrate_run", "calibration_of", "scored_flow"]
 
 
 def calibrate_run(model: FlowModel, images: np.ndarray, workdir: Workdir) -> None:
-    """Calibrates a finished run by its validation `images`, once; one that cannot be is told so."""
-    if _is_current(model, workdir):
-        return
-    workdir.calibration.unlink(missing_ok=True)  # Of fewer steps.
-    say("calibrate the scores with the validation images")
+    """Calibrates a finished run by its validation `images`, once; one that cannot be is told so.
+
+    Of a run that was trained on, the rate and the score of before are kept; groups it knows none.
+    """
+    asked: dict[str, Any] = {}
     try:
-        calibrate(model, images).save(workdir.calibration)
+        before = calibration_of(workdir)
+        asked = {name: getattr(before, name) for name in ("false_alarm_rate", "anomaly_by")}
+        before.check_fits(model)
+    except CalibrationError:
+        workdir.calibration.unlink(missing_ok=True)  # Of fewer steps, if there is one.
+    else:
+        return
+    told = ", ".join(f"{name} {value}" for name, value in asked.items())
+    say(f"calibrate the scores with the validation images{f' ({told})' if told else ''}")
+    try:
+        calibrate(model, images, **asked).save(workdir.calibration)
     except (CalibrationError, MissingExtraError) as error:  # All else of the run is done.
         say(f"no calibration, without which there is no anomaly score: {error}")
 
@@ -51,11 +63,3 @@ def scored_flow(workdir: Workdir, batch_invariant: bool = False) -> ScoredFlow:
     """
     model = load(workdir.path)
     return ScoredFlow(model, calibration_of(workdir), batch_invariant)
-
-
-def _is_current(model: FlowModel, workdir: Workdir) -> bool:
-    try:
-        calibration_of(workdir).check_fits(model)
-    except CalibrationError:
-        return False
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -26,6 +27,7 @@ def load_images(
     run: TrainConfig,
     *,
     split: str | None = None,
+    usual_split: str = "test",
     dataset: str | None = None,
     data_dir: str | None = None,
     image_size: int | None = None,
@@ -39,9 +41,10 @@ def load_images(
         workdir: of the run: what it knows of its images.
         flow: of the run; the images must suit it.
         run: its config: sizes, padding and what is not given are the run's.
-        split: None = `test`; of another `image_folder` than the run's that has no sub-folders for
+        split: None = `usual_split`; of another `image_folder` than the run's that has no sub-folders for
             splits, all files. The split by hash of such a folder is used if it is asked for here, or if
             the folder is the run's, wherever it lies now.
+        usual_split: as said.
         dataset: another data set, or the same one in another place; None = the run's.
         data_dir: where it is; None = as the run has it.
         image_size: to which pictures are brought; None = as the run has it.
@@ -71,8 +74,10 @@ def load_images(
         if same_kind or name not in _OF_A_KIND
     }
     try:
-        split = split or ("test" if is_own else None)
-        images = load_for_scoring(**options, split=split, data_cache=data_cache)
+        split = split or (usual_split if is_own else None)
+        images = load_for_scoring(
+            **options, split=split, usual_split=usual_split, data_cache=data_cache
+        )
     except DataError as error:
         if dataset:
             raise
@@ -93,7 +98,7 @@ def load_images(
         f"{images.name}, real-valued",
     )
     if images.split == WHOLE and same_kind:
-        return _test_images_if_moved(images, workdir, options.get("validation_share"))
+        return _own_split_if_moved(images, usual_split, workdir, options.get("validation_share"))
     return images
 
 
@@ -104,7 +109,7 @@ def whose_images(workdir: Workdir, images: OneSplit) -> tuple[bool, str]:
         WorkdirError: the workdir cannot be read.
     """
     if images.split == WHOLE:
-        told = "All images of a folder; whether the run was trained on some of them is not known."
+        told = "All images of it; whether the run was trained on some of them is not known."
         return False, told
     known = workdir.read_fingerprint()
     if known is None:
@@ -116,19 +121,22 @@ def whose_images(workdir: Workdir, images: OneSplit) -> tuple[bool, str]:
     return False, f"These are not the images that the run was begun with: {'; '.join(found)}."
 
 
-def _test_images_if_moved(images: OneSplit, workdir: Workdir, share: float | None) -> OneSplit:
-    """The test images alone of a folder that is the run's: it was trained on most of the others."""
+def _own_split_if_moved(
+    images: OneSplit, split: str, workdir: Workdir, share: float | None
+) -> OneSplit:
+    """The images of `split` alone of a folder that is the run's, which was trained on most others."""
     known, names = workdir.read_fingerprint(), images.file_names or ()
-    is_test = np.array([hashed_split(name, share) == "test" for name in names], bool)
-    if known is None or is_test.sum() != known.get("test", {}).get("images"):
+    is_of_split = np.array([hashed_split(name, share) == split for name in names], bool)
+    if known is None or is_of_split.sum() != known.get(split, {}).get("images"):
         return images
-    tested = images.images[is_test]
-    if fingerprint_of_images(tested) != known["test"]:
+    chosen = images.images[is_of_split]
+    if fingerprint_of_images(chosen) != known[split]:
         return images
+    told = f"Of these the {split} images of the run, by hash of the name."
     return dataclasses.replace(
         images,
-        split="test",
-        images=tested,
-        description=f"{images.description} Of these the test images of the run, by hash of the name.",
-        file_names=tuple(name for name, chosen in zip(names, is_test, strict=True) if chosen),
+        split=split,
+        images=chosen,
+        description=f"{images.description} {told}",
+        file_names=tuple(itertools.compress(names, is_of_split)),
     )

@@ -92,7 +92,7 @@ def as_markdown(found: Mapping[str, Any]) -> str:
         "# Scores of normal and of unusual images",
         "",
         f"Normal: {normal['dataset']}, {normal['split']}, {normal['num_images']:,} images. Calibrated "
-        f"with {calibration['num_images']:,} others. In brackets 95 % bootstrap intervals over images "
+        f"with {calibration['num_images']:,} images. In brackets 95 % bootstrap intervals over images "
         f"({found['num_resamples']:,} resamples).",
         "",
         f"False alarms (`is_anomaly`, by `{calibration['anomaly_by']}`) among the normal images, found "

@@ -89,12 +89,16 @@ def calibrate(
     measures, mean_map = _measured(model, images, batch_size, seed, verbose)
     num_dimensions = model.config.num_dimensions
     strangeness = held_out_strangeness(measures, num_dimensions, related)
+    tails = Calibration.tails_of(strangeness, measures[LOG_PROB])
     if verbose:
         low, high = expected_false_alarms(strangeness[anomaly_by], related, false_alarm_rate, seed)
-        say(f"false alarms: {false_alarm_rate:.2%} asked for, {low:.2%} to {high:.2%} expected")
+        alone = " if each image is by itself" if related is None else ""
+        say(
+            f"false alarms: {false_alarm_rate:.2%} asked for, {low:.2%} to {high:.2%} expected{alone}"
+        )
     return Calibration(
         fingerprint=fingerprint_of(model),
-        tails=Calibration.tails_of(strangeness, measures[LOG_PROB]),
+        tails=tails,
         states=States.of(measures),
         mean_map=mean_map,
         num_dimensions=num_dimensions,
@@ -111,7 +115,7 @@ def _check(model: FlowModel, images: np.ndarray, false_alarm_rate: float, anomal
     if model.config.real_valued:
         raise CalibrationError("`model` must be of 8-bit images; got one of real-valued pixels.")
     known = raw_scores([CODEC] if has_codec(model.config) else [])
-    if anomaly_by not in known:
+    if not isinstance(anomaly_by, str) or anomaly_by not in known:
         raise CalibrationError(
             f"`anomaly_by` must be one of {', '.join(known)}; got {anomaly_by!r}."
         )

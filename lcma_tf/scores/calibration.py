@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from lcma_tf.choices import SCORES
-from lcma_tf.config import is_number
+from lcma_tf.config import is_rate
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 from lcma_tf.scores.errors import CalibrationError
+from lcma_tf.scores.measures import measure_names
 from lcma_tf.scores.states import States
 from lcma_tf.scores.table import Known
 from lcma_tf.scores.tail import Tail
@@ -107,11 +108,24 @@ class Calibration:
         return self.tails[_ABOVE].log_share(log_prob)
 
     def check_fits(self, model: FlowModel) -> None:
-        """Raises `CalibrationError` unless it was made with the weights that `model` has now."""
+        """Raises `CalibrationError` unless it was made with the weights that `model` has now.
+
+        And unless it is whole: of the measures, the pixels and the dimensions of such a flow.
+        """
         if fingerprint_of(model) != self.fingerprint:
             raise CalibrationError(
                 "`calibration` must be that of this flow; got one of another flow, or of the weights "
                 "before a further training: calibrate anew."
+            )
+        config = model.config
+        fits = (
+            self.mean_map.shape == config.image_shape[:2]
+            and self.num_dimensions == config.num_dimensions
+            and {*self.states.names} <= {*measure_names(config, model.factorization)}
+        )
+        if not fits:
+            raise CalibrationError(
+                "`calibration` must be whole; its map, dimensions or measures are not those of the flow."
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -190,7 +204,7 @@ _SCALARS: dict[str, type] = {
 
 def check_rate(rate: float) -> None:
     """Raises `CalibrationError` unless `rate` is a share of false alarms."""
-    if not (is_number(rate) and 0 < rate < 0.5):
+    if not is_rate(rate):
         raise CalibrationError(
             f"`false_alarm_rate` must be between 0 and 0.5, both excluded; got {rate!r}."
         )

@@ -32,6 +32,7 @@ FIGURES = {
     "average_precision": "average precision",
     "false_alarms_at_95": "false alarms at 95 % detection",
 }
+_RAISED = ("average_precision",)  # By what is drawn twice.
 _INTERVAL = (2.5, 97.5)  # Percentiles of the resamples.
 _AT_ONCE = 2**17  # Counts of images held at a time: 1 MB of each array, which a cache holds.
 
@@ -67,8 +68,9 @@ def detection(
       unusual ones reach.
 
     The intervals are those of the percentile bootstrap (Efron 1979) over images, each set resampled by
-    itself. They say how much other images of the same two kinds would move a figure; not what other
-    weights, or unusual images of another kind, would.
+    itself. An image that is drawn twice is a tie, and ties raise the average precision, so the resamples
+    of that are moved until their mean is the figure. Intervals say how much other images of the same two
+    kinds would move a figure; not what other weights, or unusual images of another kind, would.
 
     Args:
         normal: `[n]`, n > 0, oriented: high is unusual.
@@ -100,9 +102,12 @@ def detection(
     for counts in _resamples(ranks, n, seed, num_resamples):
         for name, figure in _OF_COUNTS.items():
             drawn[name].append(figure(*counts))
-    intervals = {
-        name: np.percentile(np.concatenate(values), _INTERVAL) for name, values in drawn.items()
-    }
+    intervals = {}
+    for name, values in drawn.items():
+        values = np.concatenate(values)
+        if name in _RAISED:
+            values = np.clip(values - values.mean() + found[name], 0, 1)
+        intervals[name] = np.percentile(values, _INTERVAL)
     return {
         name: Interval(float(value), *map(float, intervals[name])) for name, value in found.items()
     }

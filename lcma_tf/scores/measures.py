@@ -13,7 +13,7 @@ from lcma_tf.factorization import Factorization
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.traced import traced
 
-__all__ = ["CODEC", "LOG_PROB", "Measures", "has_codec"]
+__all__ = ["CODEC", "LOG_PROB", "Measures", "has_codec", "measure_names"]
 
 LOG_PROB, CODEC, CODEC_HALF = "log_prob", "codec", "codec_half"
 _PNG_CHANNELS = (1, 2, 3, 4)
@@ -44,12 +44,8 @@ class Measures:
         scales = factorization.exit_scale().ravel()
         self._of_scale = scales[:, None] == np.arange(1, scales.max() + 1)
         config = flow.config
-        self._of_flow = [
-            LOG_PROB,
-            *(f"latent_{scale}" for scale in range(1, self._of_scale.shape[1] + 1)),
-            *(f"layer_{layer}" for layer in range(1, config.num_scales + 1)),
-        ]
-        self.names = [*self._of_flow, *([CODEC, CODEC_HALF] if has_codec(config) else [])]
+        self.names = measure_names(config, factorization)
+        self._of_flow = [name for name in self.names if name not in (CODEC, CODEC_HALF)]
         width = len(self._of_flow) + math.prod(config.image_shape[:2])
         # One function for whatever is asked: a graph of several signatures has it once.
         self._row_and_map = traced(
@@ -99,6 +95,16 @@ class Measures:
             tf.reshape(nats, [-1, math.prod(nats.shape[1:])]),
         ]
         return tf.cast(tf.concat(columns, axis=1), tf.float32)
+
+
+def measure_names(config: FlowConfig, factorization: Factorization) -> list[str]:
+    """The names of the measures of such a flow, in order."""
+    return [
+        LOG_PROB,
+        *(f"latent_{scale}" for scale in range(1, factorization.exit_scale().max() + 1)),
+        *(f"layer_{layer}" for layer in range(1, config.num_scales + 1)),
+        *([CODEC, CODEC_HALF] if has_codec(config) else []),
+    ]
 
 
 def has_codec(config: FlowConfig) -> bool:

@@ -56,9 +56,7 @@ class Tail:
         rows = np.unique(np.concatenate([rows, ends, count - 1 - ends]))
         table = np.unique(ranked[rows].astype(np.float32))
         if len(table) < 2:
-            raise CalibrationError(
-                f"`{name}` must differ between images; it is {table[0]} for all."
-            )
+            raise CalibrationError(f"`{name}` must differ between images; it is the same for all.")
         # Of equal values the first, which may not be among the rows: it has the largest share.
         first = np.searchsorted(ranked.astype(np.float32), table)
         shares = np.log((count - first) / (count + 1))

@@ -16,10 +16,11 @@ from PIL import Image
 
 from lcma_tf.batch.batches import AHEAD
 from lcma_tf.batch.errors import BatchError
+from lcma_tf.batch.output_files import top_path
 from lcma_tf.batch.rows import Row
 from lcma_tf.batch.score import Job, Summary
 from lcma_tf.batch.scorer import Scorer
-from lcma_tf.batch.top import draw_top, top_path
+from lcma_tf.batch.top import check_sheet, draw_top
 from lcma_tf.files.folder_lock import folder_lock
 from lcma_tf.image_files import ImageFileError
 from testing import random_images
@@ -345,3 +346,47 @@ def test_the_sheet_is_a_picture(tmp_path):
     with Image.open(draw_top(one, 3)) as picture:
         assert picture.format == "PNG" and picture.width > 500
     assert json.loads(pathlib.Path(f"{one.output}.json").read_text())["scored"] == 16
+
+
+def test_an_output_that_was_changed_is_refused(tmp_path):
+    one = job(tmp_path)
+    one.run(verbose=False)
+    one.output.write_text("name\n")
+    with pytest.raises(BatchError, match="must be as it was written; .* was changed since"):
+        one.run(verbose=False)
+
+
+@pytest.mark.parametrize("digest", [None, "none"])
+def test_a_note_without_a_digest_is_one(digest, tmp_path):
+    # A kill came before it was noted, or it is of an earlier version.
+    one = job(tmp_path)
+    first = one.run(verbose=False)
+    note = pathlib.Path(f"{one.output}.json")
+    known = json.loads(note.read_text())
+    assert len(known.pop("digest")) == 64
+    note.write_text(json.dumps({**known, "digest": digest} if digest else known))
+    if digest:
+        with pytest.raises(BatchError, match="was changed since"):
+            one.run(verbose=False)
+    else:
+        assert one.run(verbose=False) == first._replace(was_there=True)
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "Dear reader,"])
+def test_a_file_that_is_no_note_is_left_alone(text, tmp_path):
+    mine = tmp_path / "scores.csv.json"
+    mine.write_text(text)
+    with pytest.raises(BatchError, match=r"scores.csv.json' would become its note, and is none"):
+        job(tmp_path).run(verbose=False)
+    assert mine.read_text() == text and not (tmp_path / "scores.csv").exists()
+
+
+def test_a_picture_that_is_no_sheet_of_it_is_left_alone(tmp_path):
+    one = job(tmp_path)
+    one.run(verbose=False)
+    check_sheet(one.output)
+    path = draw_top(one, 3)
+    check_sheet(one.output)
+    with pytest.raises(BatchError, match=r"scores_top.png' would become its sheet"):
+        check_sheet(one.output.with_suffix(".parquet"))
+    assert path.exists()

@@ -254,3 +254,23 @@ def test_a_run_of_real_numbers_is_refused(folder, tmp_path):
     Workdir(tmp_path / "run").claim(flow, TrainConfig(dataset="npz:none.npz"))
     ended = score(tmp_path / "run", folder, tmp_path / "scores.csv")
     commands.assert_refused(ended, "`workdir` a run of 8-bit images")
+
+
+def test_what_it_writes_among_its_input_is_no_input(scored_run, folder, tmp_path, monkeypatch):
+    inside = shutil.copytree(folder, tmp_path / "inside")
+    output = inside / "scores.csv"
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lcma_tf.batch.score.Job._write", stop)
+        assert score(scored_run, f"{inside}/*", output).code == 130
+    assert (inside / "scores.csv.partial").exists()
+    ended = score(scored_run, f"{inside}/*", output, top=2)
+    assert ended.code == 3 and (inside / "scores_top.png").exists(), ended.err
+    names = [row["name"] for row in read(output)]
+    assert names == sorted(path.name for path in folder.iterdir())
+    for name in (f"{inside}/*", f"{inside}/**"):
+        again = score(scored_run, name, output, top=2)
+        assert again.code == 3 and "complete already" in again.out, again.err

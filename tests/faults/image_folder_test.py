@@ -237,6 +237,21 @@ def test_an_archive_without_all_splits(tmp_path):
     assert np.array_equal(data.load_for_scoring(alone).images, train)
     with pytest.raises(data.DataError, match="missing validation, found test, train"):
         data.load_for_scoring(alone, split="validation")
+    both = commands.write_npz(tmp_path / "c.npz", test=train[:3], validation=train[3:])
+    usual = data.load_for_scoring(both, usual_split="validation")
+    assert usual.split == "validation" and np.array_equal(usual.images, train[3:])
+    with pytest.raises(data.DataError, match="missing train, found test, validation"):
+        data.load_for_scoring(both, usual_split="train")
+
+
+@pytest.mark.parametrize(("array", "split"), [("images", "all"), ("validation", "validation")])
+def test_the_only_array_of_an_archive_is_scored_whatever_its_name(array, split, tmp_path):
+    images = commands.splits()["train"]
+    name = commands.write_npz(tmp_path / "a.npz", **{array: images})
+    found = data.load_for_scoring(name)
+    assert found.split == split and np.array_equal(found.images, images)
+    with pytest.raises(data.DataError, match=f"missing test, found {array}"):
+        data.load_for_scoring(name, split="test")
 
 
 def test_what_was_done_to_files_is_said_once_with_a_count(tmp_path):
@@ -277,6 +292,10 @@ def test_the_folder_of_a_run_is_known_where_it_has_moved(ten, tmp_path):
     moved = load_images(workdir, flow, run, dataset=f"image_folder:{tmp_path / 'moved'}")
     assert moved.split == "test" and moved.fingerprint == own.fingerprint
     assert "by hash of the name" in moved.description
+    place = f"image_folder:{tmp_path / 'moved'}"
+    usual = load_images(workdir, flow, run, dataset=place, usual_split="validation")
+    assert usual.split == "validation"
+    assert usual.fingerprint == workdir.read_fingerprint()["validation"]
     save(tmp_path / "moved" / "1.png", 77)
     others = load_images(workdir, flow, run, dataset=f"image_folder:{tmp_path / 'moved'}")
     assert others.split == "all" and len(others.images) == 10

@@ -130,6 +130,18 @@ def test_it_is_that_of_one_flow(model, calibration):
             lcma_tf.ScoredFlow(other, calibration)
 
 
+@pytest.mark.parametrize("part", ["mean_map", "num_dimensions", "states"])
+def test_one_of_other_pixels_dimensions_or_measures_is_refused(model, calibration, part):
+    other = {
+        "mean_map": np.zeros((3, 4), np.float32),
+        "num_dimensions": 0,
+        "states": dataclasses.replace(calibration.states, names=("foo",)),
+    }
+    changed = dataclasses.replace(calibration, **{part: other[part]})
+    with pytest.raises(CalibrationError, match="must be whole; its map, dimensions or measures"):
+        lcma_tf.ScoredFlow(model, changed)
+
+
 def test_it_is_that_of_the_weights_it_was_made_with():
     other = tiny_flow(image_shape=(4, 4, 1))
     before = fingerprint_of(other)

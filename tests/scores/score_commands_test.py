@@ -57,6 +57,7 @@ def inputs(tmp_path_factory, draw):
 def test_a_run_ends_with_a_calibration(inputs):
     said = (inputs / "said.txt").read_text()
     assert "[lcma_tf] calibrate the scores with the validation images\n" in said
+    assert "% expected if each image is by itself\n" in said
     assert "no calibration" not in said
     scored = scored_flow(Workdir(inputs / "run"))
     model = lcma_tf.load(inputs / "run")
@@ -75,6 +76,16 @@ def test_a_run_is_calibrated_once(inputs, tmp_path, draw, capsys):
     model, before = lcma_tf.load(workdir.path), commands.files(workdir.path)
     calibrate_run(model, draw(120), workdir)
     assert commands.files(workdir.path) == before and capsys.readouterr().out == ""
+    # Of the weights of before it leaves the rate and the score that were chosen.
+    chosen = lcma_tf.Calibration.load(inputs / "foreign" / "calibration.npz")
+    chosen = dataclasses.replace(chosen, false_alarm_rate=0.2, anomaly_by="complexity")
+    chosen.save(workdir.calibration)
+    calibrate_run(model, draw(120, 1, SHAPE), workdir)
+    again = lcma_tf.Calibration.load(workdir.calibration)
+    assert (again.false_alarm_rate, again.anomaly_by) == (0.2, "complexity")
+    assert again.fingerprint == fingerprint_of(model)
+    told = "(false_alarm_rate 0.2, anomaly_by complexity)"
+    assert f"calibrate the scores with the validation images {told}" in capsys.readouterr().out
     # That of other weights goes, whether or not another can be made.
     shutil.copy(inputs / "foreign" / "calibration.npz", workdir.calibration)
     calibrate_run(model, draw(9), workdir)
@@ -104,6 +115,13 @@ def test_it_is_calibrated_anew(inputs, tmp_path):
     assert (again.num_images, again.false_alarm_rate) == (150, 0.1)
     values, expected = (c.tails["log_prob"].values for c in (again, before))
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+    # The validation images, of the run's own set by its name or any other.
+    for other in ("own", "set"):
+        shutil.copy(inputs / "own.npz", inputs / "set.npz")
+        name = f"--dataset=npz:{inputs / other}.npz"
+        ended = commands.call("lcma_tf.calibrate", *argv, name)
+        assert ended.code == 0 and f"/{other}.npz, validation, 150 images." in ended.out, ended.err
 
     others = [f"--dataset=npz:{inputs / 'more.npz'}", "--anomaly_by=complexity", "--seed=4"]
     ended = commands.call("lcma_tf.calibrate", *argv, *others)
@@ -149,6 +167,8 @@ BAD_CALIBRATION = [
     ({"groups": "npz:{}/own.npz:test"}, "`groups` must be integers or strings of shape [150]"),
     ({"groups": "folders"}, "`groups` must be an array where images are no files 'folders'"),
     ({"false_alarm_rate": 0.5}, "`false_alarm_rate` must be between 0 and 0.5; got 0.5."),
+    ({"false_alarm_rate": 0.5 - 1e-12}, "`false_alarm_rate` must be between 0 and 0.5; got 0.49"),
+    ({"false_alarm_rate": 1e-300}, "`false_alarm_rate` must be between 0 and 0.5; got 1e-300."),
     ({"false_alarm_rate": "nan"}, "`false_alarm_rate` must be between 0 and 0.5; got nan."),
     ({"batch_size": 0}, "`batch_size` must be at least 1; got 0."),
     ({"anomaly_by": "percentile"}, "--anomaly_by=percentile: one of <log_prob|bits_per_dim|"),

@@ -144,7 +144,9 @@ def test_model_and_calibration_are_no_other_things(model, calibration):
         lcma_tf.ScoredFlow(model.frozen(), calibration)
 
 
-@pytest.mark.parametrize("rate", [0.0, -0.1, 0.5, 1.0, np.nan, "0.1", (0.1, 0.2)])
+@pytest.mark.parametrize(
+    "rate", [0.0, -0.1, 0.5, 1.0, np.nan, "0.1", (0.1, 0.2), 1e-300, 1e-40, 0.5 - 1e-12]
+)
 def test_what_is_no_rate_is_refused(scored, normal, rate):
     with pytest.raises(
         lcma_tf.CalibrationError, match="`false_alarm_rate` must be between 0 and 0.5"

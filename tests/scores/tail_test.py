@@ -82,7 +82,7 @@ def test_values_that_float32_cannot_tell_apart_are_one():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.full(100, 3.0), "`score` must differ between images; it is 3.0 for all"),
+        (np.full(100, 3.0), "`score` must differ between images; it is the same for all"),
         ([1.0, np.nan, 2.0], "`score` must be finite for all images"),
         ([1.0, -np.inf, 2.0], "`score` must be finite for all images"),
     ],

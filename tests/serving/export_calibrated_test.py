@@ -1,5 +1,7 @@
 """What a calibration adds to an export: the scores of Python, by the C++ loader and by both clients."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from lcma_tf.serving.client.checks import RequestError
 from lcma_tf.serving.client.client import ServingClient
 from lcma_tf.serving.client.grpc import GrpcTransport
 from lcma_tf.serving.client.rest import RestTransport
+from lcma_tf.serving.client.score import main as client_main
 from lcma_tf.serving.client.transport import ServingError
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.runtime.cpp_session import CppSession, CppSessionError
@@ -137,6 +140,45 @@ def test_clients_ask_for_them(scored, session):
         np.testing.assert_allclose(heat, flow.heat_map(images), rtol=1e-5, atol=1e-5)
         with pytest.raises(RequestError, match="`false_alarm_rate` must be between 0 and 0.5"):
             client.anomaly_scores(images, 0.5)
+
+
+def test_the_command_of_the_client_writes_them(scored, session, tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(9)]
+    for path, image in zip(files, IMAGES, strict=False):
+        path.write_bytes(encode_file(image))
+    files[3].write_bytes(b"GIF89a")
+    table = tmp_path / "scores.csv"
+    with ServingStandIn(session) as stand_in:
+        asked = ["score", tmp_path, "--all_scores", f"--csv={table}"]
+        assert client_command(stand_in, *asked) == 1
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    first = ["file", "log_prob", "bits_per_dim"]
+    assert [*rows[0]][:3] == first and {*rows[0]} == {"file", *SCORES, "error"}
+    bad = rows.pop(3)
+    assert bad["error"] and not any(bad[name] for name in SCORES)
+    expected = scored[0].scores(np.delete(IMAGES[:9], 3, axis=0))
+    assert [row["is_anomaly"] for row in rows] == [f"{v}" for v in expected["is_anomaly"].numpy()]
+    for name in {*SCORES} - {"is_anomaly"}:
+        found = np.float32([row[name] for row in rows])
+        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_the_command_asks_no_model_without_a_calibration(scored, tmp_path, capsys):
+    (tmp_path / "0.png").write_bytes(encode_file(IMAGES[0]))
+    table = tmp_path / "scores.csv"
+    table.write_text("of before")
+    with (
+        CppSession(save_flow(scored[1].frozen(), tmp_path / "flow"), check=False) as session,
+        ServingStandIn(session) as stand_in,
+    ):
+        assert client_command(stand_in, "score", tmp_path, "--all_scores", f"--csv={table}") == 1
+    assert "must have been exported with a calibration to answer" in capsys.readouterr().err
+    assert table.read_text() == "of before"
+
+
+def client_command(stand_in, *argv):
+    return client_main([f"--address={stand_in.rest_address}", "--model=flow", *map(str, argv)])
 
 
 def test_an_export_without_a_calibration_is_told(scored, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lcma_tf.batch.errors import BatchError
@@ -32,11 +32,12 @@ class _Files:
             yield Row(self._name_of(file), file)
 
 
-def open_folder(name: str, data_dir: str | None = None) -> _Files:
+def open_folder(name: str, data_dir: str | None = None, without: Collection[str] = ()) -> _Files:
     """The files below the folder `name` by their suffixes, or all that the pattern `name` matches.
 
     A folder is walked as the data set `image_folder` is. `**` in a pattern stands for any folders; names
-    are relative to the folder before its first wildcard.
+    are relative to the folder before its first wildcard. What is in `without`, absolute paths, is left
+    out.
 
     Raises:
         BatchError: there is neither such a folder nor a match.
@@ -47,7 +48,7 @@ def open_folder(name: str, data_dir: str | None = None) -> _Files:
     if path and os.path.isdir(path):
         root = Path(path)
         (files,), skipped = walk(printable(path), [root])
-        return _Files(root, files, skipped_by_suffix(skipped))
+        return _Files(root, _others(files, without), skipped_by_suffix(skipped))
     found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
     if not found:
         raise BatchError(
@@ -55,7 +56,11 @@ def open_folder(name: str, data_dir: str | None = None) -> _Files:
         )
     root = _before_wildcards(path)
     files = sorted(map(Path, found), key=relative_names(root))
-    return _Files(root, files, "")
+    return _Files(root, _others(files, without), "")
+
+
+def _others(files: Iterable[Path], without: Collection[str]) -> list[Path]:
+    return [file for file in files if os.path.abspath(file) not in without]
 
 
 def _before_wildcards(pattern: str) -> Path:

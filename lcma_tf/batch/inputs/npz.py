@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -71,7 +71,7 @@ class _Arrays:
             ) from error
 
 
-def open_npz(name: str, data_dir: str | None = None) -> _Arrays:
+def open_npz(name: str, data_dir: str | None = None, without: Collection[str] = ()) -> _Arrays:
     """All arrays of images in the file `PATH`, or that of `PATH:ARRAY`: uint8 `[N, H, W, C]`.
 
     Arrays of another kind are left alone, unless they are named.
@@ -79,7 +79,7 @@ def open_npz(name: str, data_dir: str | None = None) -> _Arrays:
     Raises:
         BatchError: no such file or array, or one that is no archive or holds no such array.
     """
-    del data_dir  # The name says it all.
+    del data_dir, without  # The name says it all.
     path, wanted = name, ""
     if not os.path.isfile(expanded(name)) and ":" in name:
         path, _, wanted = name.rpartition(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from lcma_tf.batch.errors import BatchError
@@ -47,14 +47,14 @@ class _Column:
             ) from error
 
 
-def open_parquet(name: str, data_dir: str | None = None) -> _Column:
+def open_parquet(name: str, data_dir: str | None = None, without: Collection[str] = ()) -> _Column:
     """The column `COLUMN` of `FILE:COLUMN`: binary, or a struct with a field `bytes`.
 
     Raises:
         BatchError: no such file or column, or one that is of another kind.
         MissingExtraError: pyarrow is not installed.
     """
-    del data_dir  # The name says it all.
+    del data_dir, without  # The name says it all.
     require_extra("pyarrow", "data", "read a Parquet file")
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from lcma_tf.batch.errors import BatchError
 from lcma_tf.batch.rows import Row
@@ -40,7 +40,7 @@ class _Examples:
                 yield Row(f"{index}", image)
 
 
-def open_tfds(name: str, data_dir: str | None = None) -> _Examples:
+def open_tfds(name: str, data_dir: str | None = None, without: Collection[str] = ()) -> _Examples:
     """`NAME` or `NAME:SPLIT`, a split as TFDS writes it, `train[:10%]` say; without one `test`.
 
     The set is prepared first, where it is not, in TFDS' own folder or `data_dir`.
@@ -50,6 +50,7 @@ def open_tfds(name: str, data_dir: str | None = None) -> _Examples:
         DataError: no such set, it cannot be prepared, or has no pictures of 8 bits.
         MissingExtraError: TFDS is not installed.
     """
+    del without  # What TFDS has is not listed.
     match = _NAME.fullmatch(name)
     if not match or not match["set"]:
         raise BatchError(f"`input` must be tfds:NAME or tfds:NAME:SPLIT; got {name!r}")

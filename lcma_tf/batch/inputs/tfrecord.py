@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -63,20 +63,23 @@ class _Records:
             reader.close()
 
 
-def open_tfrecord(name: str, data_dir: str | None = None) -> _Records:
+def open_tfrecord(
+    name: str, data_dir: str | None = None, without: Collection[str] = ()
+) -> _Records:
     """The records of `FILE`, of all files that the pattern `GLOB` matches, or the same with `:FEATURE`.
 
     A record that is a PNG or JPEG file is taken as it is. Of any other, an example, it is the feature
-    `FEATURE`; without one `image/encoded`, or else `image`.
+    `FEATURE`; without one `image/encoded`, or else `image`. What is in `without`, absolute paths, is
+    left out.
 
     Raises:
         BatchError: no such file, or one that is not made of records, a compressed one say.
     """
     del data_dir  # The name says it all.
     pattern, feature = name, ""
-    if not _matches(pattern) and ":" in name:
+    if not _matches(pattern, without) and ":" in name:
         pattern, _, feature = name.rpartition(":")
-    paths = _matches(pattern)
+    paths = _matches(pattern, without)
     if not paths:
         raise BatchError(
             "`input` must name an existing file of records, or a pattern that some match; got "
@@ -85,10 +88,11 @@ def open_tfrecord(name: str, data_dir: str | None = None) -> _Records:
     return _Records(paths, feature)
 
 
-def _matches(pattern: str) -> list[str]:
+def _matches(pattern: str, without: Collection[str]) -> list[str]:
     path = expanded(pattern)
     found = [path] if os.path.isfile(path) else glob.glob(path, recursive=True)
-    return sorted(file for file in found if os.path.isfile(file))
+    files = (file for file in found if os.path.isfile(file))
+    return sorted(file for file in files if os.path.abspath(file) not in without)
 
 
 def _offsets(path: str) -> np.ndarray:

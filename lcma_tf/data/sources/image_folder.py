@@ -104,6 +104,7 @@ def load_folder_to_score(
     store: Store = MEMORY,
     *,
     split: str | None = None,
+    usual_split: str = "test",
 ) -> OneSplit:
     """Of the same folder one split, or all of it; no other file is opened.
 
@@ -115,7 +116,8 @@ def load_folder_to_score(
         validation_share: likewise; where there are sub-folders it has no say.
         store: likewise.
         split: that of the sub-folder of this name, which alone must be there; of a folder without such
-            sub-folders, that by hash. None = `test` where there are sub-folders, else all files.
+            sub-folders, that by hash. None = `usual_split` where there are sub-folders, else all files.
+        usual_split: as said.
 
     Raises:
         DataError: as `load_image_folder`.
@@ -124,7 +126,7 @@ def load_folder_to_score(
     name, root = _folder(path)
     present = _sub_folders(root)
     if present:
-        split, rule = split or "test", _BY_FOLDER
+        split, rule = split or usual_split, _BY_FOLDER
         if split not in present:
             raise DataError(
                 f"{name}: must have a folder {split} to score that split; found only "

@@ -16,7 +16,7 @@ import numpy as np
 from lcma_tf.data.cache import MEMORY, Filling, Store
 from lcma_tf.data.cache.identity import identity_of_folder
 from lcma_tf.data.image_data import SPLITS, DataError, ImageData
-from lcma_tf.data.one_split import OneSplit
+from lcma_tf.data.one_split import WHOLE, OneSplit
 from lcma_tf.data.splits import with_all_splits
 from lcma_tf.files.npz import read_array
 from lcma_tf.files.paths import printable
@@ -73,21 +73,27 @@ def load_npz_to_score(
     store: Store = MEMORY,
     *,
     split: str | None = None,
+    usual_split: str = "test",
 ) -> OneSplit:
-    """One split (None = `test`) of the same file; no other array is read, nor need be there.
+    """One split (None = `usual_split`) of the same file; no other array is read, nor need be there.
 
-    An archive without `validation` or `test` whose splits `validation_share` makes is read whole.
+    An archive without `validation` or `test` whose splits `validation_share` makes is read whole. Where
+    no split is asked for, one array alone is taken, whatever its name.
 
     Raises:
         DataError: as `load_npz`.
     """
-    split, name = split or "test", printable(f"npz:{path}")
+    name, arrays = printable(f"npz:{path}"), None
     with _opened(name, path) as (archive, found):
         is_cut = validation_share is not None and not set(SPLITS) <= found.keys()
-        if not is_cut and split not in found:
-            raise _missing(name, [split], found)
-        arrays = None
+        if split is None and len(found) == 1 and not is_cut:
+            ((own, member),) = found.items()
+            split = own if own in SPLITS else WHOLE
+            found = {split: member}
+        split = split or usual_split
         if not is_cut:
+            if split not in found:
+                raise _missing(name, [split], found)
             arrays = _read_splits(archive, name, {split: found[split]}, store)
     if arrays is None:
         return OneSplit.of(load_npz(path, data_dir, image_size, validation_share, store), split)

@@ -1,6 +1,7 @@
 """`lcma-score`, or `python -m export.score`: scores images, or draws samples, by a model server.
 
     lcma-score --address=localhost:8501 --model=flow score FOLDER --csv=scores.csv
+    lcma-score --address=localhost:8501 --model=flow score FOLDER --all_scores --csv=scores.csv
     lcma-score --address=localhost:8501 --model=flow sample --num=16 --output=samples.png
 
 Files are sent as they are. Decoders of JPEG differ, by up to 22 levels a pixel, and so do the scores:
@@ -18,30 +19,14 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
 
 from lcma_tf.serving.client.checks import MAX_BATCH_SIZE, MAX_TEMPERATURE, RequestError
 from lcma_tf.serving.client.client import ServingClient
-from lcma_tf.serving.client.image_files import check_encoded, find_images, is_whole
-from lcma_tf.serving.client.retry import MAYBE_SPOILED
+from lcma_tf.serving.client.file_scores import all_scores, likelihood, rows_of_files
+from lcma_tf.serving.client.image_files import find_images
 from lcma_tf.serving.client.transport import ServingError, Transport
 
-__all__ = ["FileScore", "main", "score_files"]
-
-_COLUMNS = ("file", "log_prob", "bits_per_dim", "error")
-
-
-class FileScore(NamedTuple):
-    """What is written of a file: its numbers, or why it has none; what it lacks is ''.
-
-    The numbers are the shortest text that reads back as the same float32.
-    """
-
-    log_prob: str = ""
-    bits_per_dim: str = ""
-    error: str = ""
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,82 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def score_files(client: ServingClient, paths: Sequence[pathlib.Path]) -> list[FileScore]:
-    """Scores files, in one request if the server takes it.
-
-    What looks damaged is asked for by itself, so that it spoils no request of others; whether it has a
-    score is still the server's to say.
-
-    Args:
-        client: of the model.
-        paths: PNG and JPEG files.
-
-    Raises:
-        ServingError: what has nothing to do with a file: the server is away, or has no such model.
-    """
-    found: dict[int, FileScore] = {}
-    whole: dict[int, bytes] = {}
-    damaged: dict[int, bytes] = {}
-    for i, path in enumerate(paths):
-        try:
-            data = _read(path, client)
-        except RequestError as error:
-            found[i] = FileScore(error=f"{error}")
-        except OSError as error:
-            found[i] = FileScore(error=error.strerror or repr(error))
-        else:
-            (whole if is_whole(data) else damaged)[i] = data
-    for part in (whole, *({i: data} for i, data in damaged.items())):
-        found |= zip(part, _score_rows(client, [*part.values()]), strict=True)
-    return [found[i] for i in range(len(paths))]
-
-
-def _read(path: pathlib.Path, client: ServingClient) -> bytes:
-    limit = client.max_file_bytes
-    # One byte more tells that there are more, however many: what is too large is not read.
-    with open(path, "rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise RequestError(f"must have at most {limit} bytes, those of one request; it has more")
-    check_encoded(data, client.image_shape)
-    return data
-
-
-def _score_rows(client: ServingClient, files: list[bytes]) -> list[FileScore]:
-    """Scores files together; if the server refuses them, in halves, until it is known which."""
-    if not files:
-        return []
-    try:
-        scores = client.score_encoded(files)
-    except (RequestError, ServingError) as error:
-        if isinstance(error, ServingError) and error.status not in MAYBE_SPOILED:
-            raise
-        if len(files) == 1:
-            return [FileScore(error=" ".join(str(error).split()))]
-        middle = len(files) // 2
-        return _score_rows(client, files[:middle]) + _score_rows(client, files[middle:])
-    return [
-        FileScore(str(nats), str(bits))
-        if np.isfinite(nats)
-        else FileScore(error="its score is not finite")
-        for nats, bits in zip(scores.log_prob, scores.bits_per_dim, strict=True)
-    ]
-
-
 def _score_folder(client: ServingClient, arguments: argparse.Namespace) -> int:
     paths = find_images(arguments.folder)
     # Before the file is opened: a wrong address should not empty the scores of an earlier run.
     _ = client.image_shape
+    asked = (all_scores if arguments.all_scores else likelihood)(client)
     failed = 0
     with contextlib.ExitStack() as stack:
         file = sys.stdout
         if arguments.csv:
             file = stack.enter_context(open(arguments.csv, "w", newline="", encoding="utf-8"))
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow(("file", *asked.names, "error"))
         for start in range(0, len(paths), arguments.batch_size):
             part = paths[start : start + arguments.batch_size]
-            for path, row in zip(part, score_files(client, part), strict=True):
+            for path, row in zip(part, rows_of_files(client, part, asked), strict=True):
                 writer.writerow((_name(path, arguments.folder), *row))
                 failed += bool(row[-1])
             file.flush()  # What an interruption leaves.
@@ -209,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--csv", help="where the scores go (default: standard output)")
     score.add_argument(
         "--encoded", action="store_true", help="as always: the server decodes the files"
+    )
+    score.add_argument(
+        "--all_scores",
+        action="store_true",
+        help="every score of docs/scores.md, of a model that was exported with a calibration",
     )
     score.set_defaults(run=_score_folder)
 
