@@ -178,6 +178,8 @@ class Calibration:
                 or not np.isfinite(mean_map).all()
             ):
                 raise ValueError("its mean map is none")
+            if int(arrays["num_images"].item()) < 1:
+                raise ValueError("its number of images is none")
             names = arrays["scores"].tolist()
             return cls(
                 tails={name: Tail.from_arrays(name, arrays) for name in names},
@@ -186,7 +188,7 @@ class Calibration:
                 **{name: kind(arrays[name].item()) for name, kind in _SCALARS.items()},
             )
         except NpzError as error:
-            raise CalibrationError(f"{rule}: {error}.") from error
+            raise CalibrationError(f"{rule}: {str(error).rstrip('.')}.") from error
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else error
             raise CalibrationError(f"{rule}: {what}.") from error

@@ -3,8 +3,12 @@
 import pytest
 
 import lcma_tf
+from lcma_tf.scores.scored_flow import ScoringGraph
+from lcma_tf.serving.runtime.cpp_session import CppSession
+from saved_flows import save_flow
 from served_cases import opened_session
 from serving_stand_in import ServingStandIn
+from testing import random_images, tiny_flow
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,19 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     with opened_session(folder) as session, ServingStandIn(session, grpc=True) as stand_in:
         yield stand_in
+
+
+@pytest.fixture(scope="session")
+def calibrated_server(tmp_path_factory):
+    """The address of a stand-in with an export of a calibrated flow."""
+    shape = (8, 8, 3)
+    model = tiny_flow(image_shape=shape, num_scales=1)
+    calibration = lcma_tf.calibrate(model, random_images(128, shape), verbose=False)
+    flow = model.frozen()
+    scoring = ScoringGraph(flow, model.factorization, calibration)
+    folder = save_flow(flow, tmp_path_factory.mktemp("calibrated") / "1", scoring=scoring)
+    with CppSession(folder, check=False) as session, ServingStandIn(session) as stand_in:
+        yield stand_in.rest_address
 
 
 @pytest.fixture(scope="session")

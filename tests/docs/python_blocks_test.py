@@ -22,7 +22,8 @@ def test_the_blocks_of_a_page_run_in_order(page, quickstart, monkeypatch, reques
     for block in blocks(page, "python"):
         if not block.not_run:
             if SERVER in block.code:
-                address = request.getfixturevalue("server")
+                kind = "calibrated_server" if "anomaly_scores" in block.code else "server"
+                address = request.getfixturevalue(kind)
                 block = dataclasses.replace(block, code=block.code.replace(SERVER, address))
             block.run(namespace)
 

@@ -100,6 +100,7 @@ def test_damage_anywhere_in_the_file_is_found(calibration, tmp_path):
         ({"anomaly_by": np.array("gone")}, "`anomaly_by` must be one of log_prob, .*'gone'"),
         ({"states.log_weights": np.zeros(9)}, "its distribution of states is none"),
         ({"num_images": np.array("many")}, "invalid literal"),
+        ({"num_images": np.array(-3)}, r"its number of images is none\.$"),
     ],
 )
 def test_a_file_of_another_form_is_refused(calibration, tmp_path, changes, words):
