@@ -12,7 +12,8 @@ from lcma_tf.typed import typed_command
 
 def main() -> None:
     # In this order for the reasons that `train.py` gives.
-    study, config = flag_config.study_config(), flag_config.train_config()
+    study = flag_config.study_config()
+    config = flag_config.train_config(split_rule=study.most_demanding_rule)
     flag_config.check_flow_flags()
     plots.require_matplotlib()
     from lcma_tf import data

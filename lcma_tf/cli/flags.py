@@ -91,9 +91,12 @@ def check_flow_flags() -> FlowConfig:
     return FlowConfig(image_shape=(side, side, 1), **_values(FlowConfig))
 
 
-def train_config() -> TrainConfig:
-    """The run that the flags describe, its paths from the root."""
-    return TrainConfig(**_values(TrainConfig)).with_absolute_paths()
+def train_config(split_rule: str | None = None) -> TrainConfig:
+    """The run that the flags describe, its paths from the root; `split_rule`, if given, is the rule."""
+    values = _values(TrainConfig)
+    if split_rule is not None:
+        values["split_rule"] = split_rule
+    return TrainConfig(**values).with_absolute_paths()
 
 
 def study_config() -> StudyConfig:

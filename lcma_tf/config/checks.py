@@ -128,7 +128,7 @@ def set_shape(config: Any, name: str) -> None:
     object.__setattr__(config, name, tuple(shape))
 
 
-def set_level_ints(config: Any, name: str) -> None:
+def set_level_ints(config: Any, name: str, most: int) -> None:
     """Checks a field that has an integer for each of `num_scales` levels, or is None.
 
     A list, as JSON has it, becomes a tuple.
@@ -137,8 +137,8 @@ def set_level_ints(config: Any, name: str) -> None:
     if values is None:
         return
     fits = isinstance(values, tuple | list) and len(values) == num_levels
-    fits = fits and all(_is_int(value) and value >= 1 for value in values)
-    rule = f"one integer >= 1 for each of the num_scales={num_levels} levels, or None"
+    fits = fits and all(_is_int(value) and 1 <= value <= most for value in values)
+    rule = f"one integer of 1 to {most} for each of the num_scales={num_levels} levels, or None"
     require(fits, name, rule, values)
     object.__setattr__(config, name, tuple(values))
 

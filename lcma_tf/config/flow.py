@@ -158,8 +158,8 @@ class FlowConfig(OptionConfig):
         )
         most = f"at most {_MAX_BASE_DIM}"
         require(self.base_dim <= _MAX_BASE_DIM, "base_dim", most, self.base_dim)
-        set_level_ints(self, "level_widths")
-        set_level_ints(self, "level_blocks")
+        set_level_ints(self, "level_widths", _MAX_BASE_DIM)
+        set_level_ints(self, "level_blocks", _MAX_BASE_DIM)
         require_seed(self)
         self._check_choices()
         self._check_scales()

@@ -72,7 +72,10 @@ def check_run(
         _check_something_splits(flow, config)
     if is_new and config.initialize_from is not None:
         splits = _something_exits(flow, config)
-        initial_flow(config.initialize_from, flow, splits, of_any_shape=before_data)
+        turns = config.channel_rotation != "none"
+        if given is not None:
+            turns = given.rotation(0) is not None
+        initial_flow(config.initialize_from, flow, splits, turns, of_any_shape=before_data)
     return config
 
 

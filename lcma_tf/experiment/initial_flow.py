@@ -15,13 +15,19 @@ _MAY_DIFFER = ("weight_scale_l2", "mixed_precision", "real_valued", "original_sh
 
 
 def initial_flow(
-    path: str | os.PathLike[str], flow: FlowConfig, splits: bool, *, of_any_shape: bool = False
+    path: str | os.PathLike[str],
+    flow: FlowConfig,
+    splits: bool,
+    turns: bool,
+    *,
+    of_any_shape: bool = False,
 ) -> FlowModel:
     """The flow at `path`, if its weights suit a flow of config `flow`.
 
     Args:
         path: a finished run, or a `.keras` file.
         splits: whether dimensions leave the flow at its scales; networks are others where none does.
+        turns: whether the channels of its images are turned first, if there are several.
         of_any_shape: whether `flow.image_shape` says nothing yet.
 
     Raises:
@@ -47,6 +53,10 @@ def initial_flow(
         require(
             ours == theirs, "initialize_from", rule, f"{os.fspath(path)} with {name}={theirs!r}"
         )
+    theirs = model.factorization.rotation(0) is not None
+    rule = f"the run of a flow {'with' if turns else 'without'} its channels turned, as this one"
+    fits = turns == theirs or model.config.image_shape[-1] == 1  # Of one there is nothing to turn.
+    require(fits, "initialize_from", rule, os.fspath(path))
     theirs = bool(model.factorization.masks)
     rule = f"the run of a flow {'with' if splits else 'without'} splits, as this one"
     require(splits == theirs, "initialize_from", rule, os.fspath(path))

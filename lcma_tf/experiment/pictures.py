@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from lcma_tf import plots
+from lcma_tf.choices import RULES
 from lcma_tf.data import ImageData
 from lcma_tf.experiment.workdir import Workdir
-from lcma_tf.factorization import Factorization
+from lcma_tf.factorization import Factorization, evidence_of
 from lcma_tf.factorization.order import gather_kept
 from lcma_tf.files.saving import written_whole
 from lcma_tf.model.density import ImageDensity
@@ -87,10 +88,16 @@ def _in_8_bits(images: np.ndarray) -> np.ndarray:
     return images if images.dtype == np.uint8 else np.rint(images).astype(np.uint8)
 
 
+def _reads_contributions(rule: str) -> bool:
+    return (
+        rule not in RULES or evidence_of(rule) == "contributions"
+    )  # Of one that is gone: it may have.
+
+
 def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
     masks = factorization.masks
     contributions: list[np.ndarray | None] = [None] * len(masks)
-    if workdir.contributions.exists():
+    if workdir.contributions.exists() and _reads_contributions(factorization.rule):
         layers = load_contributions(workdir.contributions)
         for scale in range(len(masks)):
             # Into the coordinates of what is still in the flow.

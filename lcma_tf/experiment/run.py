@@ -183,7 +183,8 @@ class Run:
         if path is None:
             return carried_flow(load(self.workdir.files("pretrain").result), factorization)
         say("begin with the weights of another run")
-        return initial_flow(path, self.flow, bool(factorization.masks))
+        turns = factorization.rotation(0) is not None
+        return initial_flow(path, self.flow, bool(factorization.masks), turns)
 
     def _decide(self) -> None:
         given = given_factorization(self.flow, self.config)

@@ -66,8 +66,8 @@ def dependence_cost(covariance: np.ndarray, kept: np.ndarray) -> float:
     """
     num_blocks, size = covariance.shape[:2]
     flat = covariance.reshape(num_blocks * size, -1)
-    # Less than any noise of dequantization, so that constant pixels do no harm.
-    flat = flat + 1e-9 * np.trace(flat) / len(flat) * np.eye(len(flat))
+    # Less than any noise of dequantization, so that constant pixels do no harm, one or all.
+    flat = flat + (1e-9 * np.trace(flat) / len(flat) or 1.0) * np.eye(len(flat))
     stays = np.flatnonzero(np.tile(kept, num_blocks))
     exits = num_blocks // 2 * size + np.flatnonzero(~kept)
     across = flat[np.ix_(stays, exits)]

@@ -18,7 +18,10 @@ def checked_rotation(name: str, matrix: ArrayLike) -> np.ndarray:
     Raises:
         FactorizationError: it is not square, not finite, or not orthogonal to `ORTHOGONAL_TO`.
     """
-    found = np.asarray(matrix)
+    try:
+        found = np.asarray(matrix)
+    except ValueError as error:  # Rows of several lengths.
+        raise FactorizationError(f"`{name}` must be a square matrix: {error}") from error
     is_square = found.ndim == 2 and found.shape[0] == found.shape[1] > 0
     if not is_square or not np.issubdtype(found.dtype, np.number) or np.iscomplexobj(found):
         raise FactorizationError(

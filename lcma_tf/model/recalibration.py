@@ -47,7 +47,8 @@ def recalibrate(
         DataError: images of another type or rank, or none.
         ValueError: images of another shape than the flow's.
     """
-    require(isinstance(model, ImageDensity), "model", "a FlowModel", type(model).__name__)
+    trains = isinstance(model, ImageDensity) and isinstance(model, keras.Model)
+    require(trains, "model", "a FlowModel", type(model).__name__)
     require_count("batch_size", batch_size)
     require_count("max_batches", max_batches)
     model.check_array(images)

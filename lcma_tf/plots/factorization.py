@@ -15,6 +15,7 @@ __all__ = ["save_factorization"]
 MAX_CHANNELS = 4  # Panels of one kind in a row; deeper scales have more channels than that.
 _GOES_ON, _LEAVES = "#1f4e9c", "#f6b26b"  # Told apart without colour too: dark and light.
 _LINE, _CHARACTERS_AN_INCH = 0.19, 13.5  # Of the text above, in inches.
+_BELOW = 0.3  # For the name of the axis below the last row, in inches.
 # What is said of the rules that come with lcma_tf; others are named alone.
 _RULES = {
     "lcma": "of each 2x2 block of each channel the two dimensions that contributed most go on, the two "
@@ -63,8 +64,9 @@ def save_factorization(
     columns = int(width * _CHARACTERS_AN_INCH)
     text = _explained(rule, terms, masks, rotation, columns)
     above = _LINE * (text.count("\n") + 1) + 0.3
-    figure = new_figure(width, height + above)
-    shares = [above, *[height / (len(masks) + 1)] * (len(masks) + 1)]
+    band = height / (len(masks) + 1)
+    shares = [above, *[band] * len(masks), band + _BELOW]
+    figure = new_figure(width, sum(shares))
     head, *bands = figure.subfigures(len(shares), 1, squeeze=False, height_ratios=shares)[:, 0]
     named = "" if rule is None else f": split rule '{rule}'"
     head.suptitle(f"Which dimensions leave the flow at which scale{named}", fontsize=12)

@@ -69,6 +69,11 @@ class StudyConfig:
             in_range = is_int and 0 <= seed <= MAX_SEED
             require(in_range, "seeds", f"integers from 0 to {MAX_SEED}", seed)
 
+    @property
+    def most_demanding_rule(self) -> str:
+        """One that is decided after a pretraining, if there is any: for it a pretraining is checked."""
+        return max(self.split_rules, key=needs_pretraining)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON form: the fields by name."""
         return dataclasses.asdict(self)

@@ -3,12 +3,9 @@
 import pytest
 
 import lcma_tf
-from lcma_tf.scores.scored_flow import ScoringGraph
-from lcma_tf.serving.runtime.cpp_session import CppSession
-from saved_flows import save_flow
+from saved_flows import opened_calibrated_flow
 from served_cases import opened_session
 from serving_stand_in import ServingStandIn
-from testing import random_images, tiny_flow
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +38,8 @@ def served(tmp_path_factory):
 @pytest.fixture(scope="session")
 def calibrated_server(tmp_path_factory):
     """The address of a stand-in with an export of a calibrated flow."""
-    shape = (8, 8, 3)
-    model = tiny_flow(image_shape=shape, num_scales=1)
-    calibration = lcma_tf.calibrate(model, random_images(128, shape), verbose=False)
-    flow = model.frozen()
-    scoring = ScoringGraph(flow, model.factorization, calibration)
-    folder = save_flow(flow, tmp_path_factory.mktemp("calibrated") / "1", scoring=scoring)
-    with CppSession(folder, check=False) as session, ServingStandIn(session) as stand_in:
+    folder = tmp_path_factory.mktemp("calibrated")
+    with opened_calibrated_flow(folder) as session, ServingStandIn(session) as stand_in:
         yield stand_in.rest_address
 
 

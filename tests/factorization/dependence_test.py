@@ -87,6 +87,12 @@ def test_many_channels_are_never_worse_than_the_static_rule():
     assert dependence_cost(covariance, chosen) <= dependence_cost(covariance, static)
 
 
+def test_constant_images_have_a_split_like_any():
+    constant = np.zeros((5, 4, 4, 3))
+    found = decide_factorization("dependence", image_shape=(4, 4, 3), num_scales=2, logits=constant)
+    assert found.masks[0].mean() == 0.5
+
+
 @pytest.mark.parametrize(
     ("logits", "message"),
     [

@@ -65,6 +65,7 @@ def test_a_rotation_is_kept_in_the_file_and_in_json(rule, tmp_path):
         ([np.ones((3, 2))], r"`rotation_1` must be a square matrix .*; got float64 \(3, 2\)"),
         ([np.eye(3) * np.nan], "differs from the identity by nan"),
         ([np.eye(3).astype(complex)], "of real numbers; got complex128"),
+        ([[[1.0, 0.0], [0.0]]], "`rotation_1` must be a square matrix: "),
         ([None, None, np.eye(12)], "`rotations` must be at most one a scale, 2; got 3"),
     ],
 )
@@ -76,6 +77,13 @@ def test_what_is_no_rotation_is_refused(matrices, message):
 def test_a_bijector_of_no_rotation_is_refused():
     with pytest.raises(FactorizationError, match="`matrix` must be orthogonal to 1e-05"):
         ChannelRotation(np.eye(3) * 1.1)
+
+
+def test_images_of_other_channels_are_refused():
+    turn = ChannelRotation(np.eye(4))
+    for way in (turn.forward, turn.inverse):
+        with pytest.raises(ValueError, match="must have 4 channels; got 3"):
+            way(tf.zeros([1, 2, 2, 3]))
 
 
 def test_it_is_orthogonal_again_after_float32():

@@ -523,6 +523,21 @@ def test_several_workers_are_refused(tmp_path, monkeypatch):
     commands.assert_refused(ended, "`TF_CONFIG` must be of one worker got 2.")
 
 
+def test_the_rule_of_a_run_is_not_read(tmp_path, monkeypatch):
+    # Flag files of runs have one, and with it no warm-up would fit.
+    asked = []
+    monkeypatch.setattr(study_run.Study, "__call__", lambda study: asked.append(study))
+    values = {**TINY, "dataset": commands.write_npz(tmp_path / "good.npz")}
+    values |= {"split_rule": "none", "split_rules": "realnvp,lcma", "factorize_at_step": 2}
+    flags = commands.as_flags(**values, workdir=tmp_path / "study")
+    ended = commands.call("lcma_tf.ablation", *flags)
+    assert ended.code == 0, ended.err
+    assert asked[0].train.factorize_at_step == 2
+    flags = commands.as_flags(**{**values, "split_rules": "realnvp"}, workdir=tmp_path / "study")
+    ended = commands.call("lcma_tf.ablation", *flags)
+    commands.assert_refused(ended, "`factorize_at_step` must be None with split_rule='realnvp'")
+
+
 def test_flags_are_the_study_s_and_the_run_s(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(study_run.Study, "__call__", lambda study: asked.append(study))

@@ -97,6 +97,11 @@ def test_senseless_arguments_are_refused(model, images, options, message):
         np.testing.assert_array_equal(new, old)
 
 
+def test_a_frozen_flow_has_no_moments_to_set(model, images):
+    with pytest.raises(ValueError, match="`model` must be a FlowModel; got 'FrozenFlow'"):
+        recalibrate(model.frozen(), images, verbose=False)
+
+
 def test_fewer_images_than_a_batch(model, images):
     recalibrate(model, images[:3], batch_size=64)
     assert np.isfinite(model.log_prob(images)).all()
