@@ -161,8 +161,8 @@ SOURCES = Choices(
 )
 
 # Of these sources, those that give what is to be scored without the rest: (rest of the name, data_dir,
-# image_size), `split` and further options -> `lcma_tf.data.one_split.OneSplit`; the others are loaded
-# whole first.
+# image_size), `split`, `usual_split` and further options -> `lcma_tf.data.one_split.OneSplit`; the
+# others are loaded whole first.
 SCORED_SOURCES = Choices(
     {
         "npz:": "lcma_tf.data.sources.npz:load_npz_to_score",
@@ -198,8 +198,8 @@ SCORES = Choices(
 # so itself (`Score.is_raw`); here for `--help`, which follows no entry, as that imports TensorFlow.
 OF_TABLES = ("percentile", "typicality", "anomaly_score", "is_anomaly")
 
-# `--input` of `lcma_tf.score`, by prefix: (rest of the name, data_dir) -> `lcma_tf.batch.rows.Rows`.
-# What has no prefix is a folder, or a pattern for files.
+# `--input` of `lcma_tf.score`, by prefix: (rest of the name, data_dir, without) ->
+# `lcma_tf.batch.rows.Rows`. What has no prefix is a folder, or a pattern for files.
 INPUTS = Choices(
     {
         "image_folder:": "lcma_tf.batch.inputs.folder:open_folder",
