@@ -2,8 +2,7 @@
 
 import sys
 
-from lcma_tf.serving.client.file_scores import FileScore, score_files
-from lcma_tf.serving.client.score import main
+from lcma_tf.serving.client.score import FileScore, main, score_files
 
 __all__ = ["FileScore", "main", "score_files"]
 

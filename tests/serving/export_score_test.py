@@ -11,7 +11,6 @@ from PIL import Image
 import small_saved_model
 from lcma_tf.serving.client import score
 from lcma_tf.serving.client.client import Scores
-from lcma_tf.serving.client.file_scores import score_files
 from lcma_tf.serving.client.transport import ServingError
 from served_cases import SHAPE, encode_file
 from serving_stand_in import ServingStandIn
@@ -153,7 +152,7 @@ class PickyClient:
 def test_rows_that_the_server_refuses_are_found_by_halves(folder):
     client = PickyClient(refused=(4, 5))
     paths = [folder / f"{i % 2}" / f"{i:02d}.png" for i in range(16)]
-    rows = score_files(client, paths)
+    rows = score.score_files(client, paths)
     for i, (nats, bits, error) in enumerate(rows):
         if i in (4, 5):
             assert (nats, bits, error) == ("", "", "INVALID_ARGUMENT: the server's words")
@@ -167,7 +166,7 @@ def test_a_score_that_is_not_finite_is_an_error(folder):
         def score_encoded(self, files):
             return Scores(*np.full((2, len(files)), np.inf, np.float32))
 
-    rows = score_files(Infinite(), [folder / "0" / "00.png"])
+    rows = score.score_files(Infinite(), [folder / "0" / "00.png"])
     assert rows == [("", "", "its score is not finite")]
 
 

@@ -22,11 +22,17 @@ from collections.abc import Sequence
 
 from lcma_tf.serving.client.checks import MAX_BATCH_SIZE, MAX_TEMPERATURE, RequestError
 from lcma_tf.serving.client.client import ServingClient
-from lcma_tf.serving.client.file_scores import all_scores, likelihood, rows_of_files
+from lcma_tf.serving.client.file_scores import (
+    FileScore,
+    all_scores,
+    likelihood,
+    rows_of_files,
+    score_files,
+)
 from lcma_tf.serving.client.image_files import find_images
 from lcma_tf.serving.client.transport import ServingError, Transport
 
-__all__ = ["main"]
+__all__ = ["FileScore", "main", "score_files"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
