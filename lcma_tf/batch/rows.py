@@ -56,9 +56,7 @@ class Rows(Protocol):
         ...
 
 
-def open_input(
-    name: str, data_dir: str | None = None, without: Collection[str] = frozenset()
-) -> Rows:
+def open_input(name: str, data_dir: str | None = None, without: Collection[str] = ()) -> Rows:
     """The rows of `FOLDER`, `GLOB` or `PREFIX:REST`, a prefix of `lcma_tf.choices.INPUTS`.
 
     Args:

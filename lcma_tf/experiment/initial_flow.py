@@ -53,11 +53,11 @@ def initial_flow(
         require(
             ours == theirs, "initialize_from", rule, f"{os.fspath(path)} with {name}={theirs!r}"
         )
-    theirs = model.factorization.rotation(0) is not None
-    rule = f"the run of a flow {'with' if turns else 'without'} its channels turned, as this one"
-    fits = turns == theirs or model.config.image_shape[-1] == 1  # Of one there is nothing to turn.
-    require(fits, "initialize_from", rule, os.fspath(path))
-    theirs = bool(model.factorization.masks)
-    rule = f"the run of a flow {'with' if splits else 'without'} splits, as this one"
-    require(splits == theirs, "initialize_from", rule, os.fspath(path))
+    decided = model.factorization
+    compared = [("splits", splits, bool(decided.masks))]
+    if model.config.image_shape[-1] > 1:  # Of one channel there is nothing to turn.
+        compared.append(("its channels turned", turns, decided.rotation(0) is not None))
+    for what, ours, theirs in compared:
+        rule = f"the run of a flow {'with' if ours else 'without'} {what}, as this one"
+        require(ours == theirs, "initialize_from", rule, os.fspath(path))
     return model

@@ -89,9 +89,8 @@ def _in_8_bits(images: np.ndarray) -> np.ndarray:
 
 
 def _reads_contributions(rule: str) -> bool:
-    return (
-        rule not in RULES or evidence_of(rule) == "contributions"
-    )  # Of one that is gone: it may have.
+    # One that is gone may have read them.
+    return rule not in RULES or evidence_of(rule) == "contributions"
 
 
 def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:

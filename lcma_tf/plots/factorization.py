@@ -64,8 +64,8 @@ def save_factorization(
     columns = int(width * _CHARACTERS_AN_INCH)
     text = _explained(rule, terms, masks, rotation, columns)
     above = _LINE * (text.count("\n") + 1) + 0.3
-    band = height / (len(masks) + 1)
-    shares = [above, *[band] * len(masks), band + _BELOW]
+    row = height / (len(masks) + 1)
+    shares = [above, *[row] * len(masks), row + _BELOW]
     figure = new_figure(width, sum(shares))
     head, *bands = figure.subfigures(len(shares), 1, squeeze=False, height_ratios=shares)[:, 0]
     named = "" if rule is None else f": split rule '{rule}'"

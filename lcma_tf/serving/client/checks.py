@@ -107,12 +107,12 @@ def as_rates(num: int, rate: float) -> np.ndarray:
     Raises:
         RequestError: it is not between 0 and 0.5.
     """
-    rates = np.full(num, rate, np.float32)
-    if not ((rates > 0) & (rates < 0.5)).all():  # As it is sent.
+    # As `lcma_tf.config.is_rate` has it, which a client does without: as float32 it is one, too.
+    if not (0 < rate < 0.5 and np.finfo(np.float32).tiny <= np.float32(rate) < 0.5):
         raise RequestError(
             f"`false_alarm_rate` must be between 0 and 0.5, both excluded; got {rate}."
         )
-    return rates
+    return np.full(num, rate, np.float32)
 
 
 def _check_shape(name: str, array: np.ndarray, image_shape: Sequence[int]) -> None:
