@@ -239,6 +239,19 @@ def test_scalars_of_numpy_keep_the_rules(field, value, found):
 def test_an_unknown_field_is_refused(config):
     with pytest.raises(ConfigError, match=r"fields \[.*'seed'.*\]; got \['sede'\]"):
         config.from_dict({"sede": 1})
+    with pytest.raises(
+        ConfigError, match="`.*Config` must be made of a dict of its fields; got None"
+    ):
+        config.from_dict(None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("coupling_masks", "swapped"), ("level_blocks", (1, 2))]
+)
+def test_what_a_glow_does_not_read_of_its_levels_is_refused(field, value):
+    FlowConfig(num_scales=2, **{field: value})
+    with pytest.raises(ConfigError, match=f"`{field}` must be left at .* with flow='glow', which"):
+        FlowConfig(num_scales=2, flow="glow", **{field: value})
 
 
 def test_configs_are_frozen():

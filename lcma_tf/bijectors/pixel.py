@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Unpack
 
 import tensorflow as tf
@@ -85,7 +86,7 @@ class PixelLogit(ImageBijector):
         event_shape: tuple[int, ...] | None = None,
         name: str = "pixel_logit",
     ):
-        if not 0 < alpha < 0.5:
+        if not isinstance(alpha, numbers.Real) or not 0 < alpha < 0.5:
             raise ValueError(f"`alpha` must be in (0, 0.5); got {alpha!r}.")
         if kind not in ("two_sided", "one_sided"):
             raise ValueError(f"`kind` must be 'two_sided' or 'one_sided'; got {kind!r}.")

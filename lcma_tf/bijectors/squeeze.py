@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Unpack
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from lcma_tf.bijectors.base import ImageBijector, tfb
 from lcma_tf.bijectors.nested import NestedBijector
 from lcma_tf.bijectors.pass_options import PassOptions
+from lcma_tf.integers import is_integer
 
 __all__ = ["Squeeze", "Squeezed", "squeeze", "unsqueeze"]
 
@@ -120,8 +122,7 @@ class Squeezed(NestedBijector):
 
 
 def _even(event_shape):
-    if len(event_shape) != 3 or event_shape[0] % 2 or event_shape[1] % 2:
-        raise ValueError(
-            f"`event_shape` must be (h, w, c) with even h and w; got {tuple(event_shape)}."
-        )
+    is_shape = isinstance(event_shape, Iterable) and all(map(is_integer, event_shape))
+    if not is_shape or len(event_shape) != 3 or event_shape[0] % 2 or event_shape[1] % 2:
+        raise ValueError(f"`event_shape` must be (h, w, c) with even h and w; got {event_shape}.")
     return event_shape

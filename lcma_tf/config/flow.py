@@ -163,14 +163,7 @@ class FlowConfig(OptionConfig):
         require_seed(self)
         self._check_choices()
         self._check_scales()
-        reads_masks = "coupling_masks" in self.own_fields()
-        rule = f"left at 'checkerboard' with flow={self.flow!r}, which has no such masks"
-        require(
-            reads_masks or self.coupling_masks == "checkerboard",
-            "coupling_masks",
-            rule,
-            self.coupling_masks,
-        )
+        self._check_not_read()
         require(is_finite(self.alpha) and 0 < self.alpha < 0.5, "alpha", "in (0, 0.5)", self.alpha)
         require(
             is_finite(self.weight_scale_l2) and self.weight_scale_l2 >= 0,
@@ -190,6 +183,14 @@ class FlowConfig(OptionConfig):
         )
         if self.flow in FLOW_KINDS:
             FLOW_KINDS[self.flow].check_scales(self.image_shape, self.num_scales)
+
+    def _check_not_read(self) -> None:
+        """Refuses what says how levels are built where this kind of flow would silently build others."""
+        read = self.own_fields()
+        for name, usual in (("coupling_masks", "checkerboard"), ("level_blocks", None)):
+            value = getattr(self, name)
+            rule = f"left at {usual!r} with flow={self.flow!r}, which does not read it"
+            require(name in read or value == usual, name, rule, value)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -70,6 +70,7 @@ class OptionConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`. An unknown field is an error."""
+        require(isinstance(values, Mapping), cls.__name__, "made of a dict of its fields", values)
         known = {field.name for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
         unknown = sorted(set(values) - known)
         require(not unknown, cls.__name__, f"made of the fields {sorted(known)}", unknown)

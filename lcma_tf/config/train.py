@@ -204,7 +204,7 @@ class TrainConfig(OptionConfig):
         A run by such a rule can be read, scored and gone on with where its factorization is decided;
         to decide by it is refused.
         """
-        rule = values.get("split_rule")
+        rule = values.get("split_rule") if isinstance(values, Mapping) else None
         if isinstance(rule, str) and rule and rule not in RULES:
             values = {**values, "split_rule": RuleThatWas(rule)}
         return super().from_dict(values)

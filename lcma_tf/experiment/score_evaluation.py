@@ -129,7 +129,7 @@ def short_names(datasets: Sequence[str]) -> list[str]:
         len(set(datasets)) == len(datasets) > 0 and all(datasets),
         "anomalous",
         "different data sets, at least one",
-        ", ".join(datasets) or "none",
+        ",".join(datasets),
     )
     ends = [name.rstrip("/").rsplit("/", 1)[-1].removesuffix(".npz") for name in datasets]
     tells = len({*ends, "normal", ""}) == len(ends) + 2

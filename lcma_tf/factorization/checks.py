@@ -10,13 +10,20 @@ import numpy as np
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.integers import is_integer
 
-__all__ = ["check_integer", "checked_image_shape", "checked_mask"]
+__all__ = ["check_integer", "check_seed", "checked_image_shape", "checked_mask"]
 
 
 def check_integer(name: str, value: Any) -> None:
     """Raises `FactorizationError` unless argument `name` is an integer."""
     if not is_integer(value):
         raise FactorizationError(f"`{name}` must be an integer; got {value!r}.")
+
+
+def check_seed(seed: Any) -> None:
+    """Raises `FactorizationError` unless argument `seed` is an integer of at least 0."""
+    check_integer("seed", seed)
+    if seed < 0:
+        raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
 
 
 def checked_image_shape(image_shape: Any) -> tuple[int, ...]:

@@ -12,7 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from lcma_tf.choices import RULES
-from lcma_tf.factorization.checks import check_integer, checked_image_shape, checked_mask
+from lcma_tf.factorization.checks import (
+    check_integer,
+    check_seed,
+    checked_image_shape,
+    checked_mask,
+)
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.factorization.evidence import Layers, checked_evidence
 from lcma_tf.factorization.factorization import CUSTOM, Factorization
@@ -84,9 +89,7 @@ def decide_factorization(
             "`image_shape` must have height and width divisible by 2**(num_scales - 1), and "
             f"num_scales be at least 1; got image_shape={shape}, num_scales={num_scales}."
         )
-    check_integer("seed", seed)
-    if seed < 0:
-        raise FactorizationError(f"`seed` must be at least 0; got {seed}.")
+    check_seed(seed)
     given = {"contributions": contributions, "gain": gain, "logits": logits}
     layers: Sequence[np.ndarray | None] = [None] * (num_scales - 1)
     if found.evidence is not None:

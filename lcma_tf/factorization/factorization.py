@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lcma_tf.factorization.checks import check_integer, checked_image_shape, checked_mask
+from lcma_tf.factorization.checks import check_seed, checked_image_shape, checked_mask
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.factorization.file import (
     FactorizationEntries,
@@ -81,7 +81,7 @@ class Factorization:
             raise FactorizationError(f"`rule` must be a name; got {self.rule!r}.")
         shape = checked_image_shape(self.image_shape)
         object.__setattr__(self, "image_shape", shape)
-        check_integer("seed", self.seed)
+        check_seed(self.seed)
         object.__setattr__(self, "seed", int(self.seed))
         for name in ("masks", "rotations"):
             if not isinstance(getattr(self, name), Sequence | np.ndarray):

@@ -39,7 +39,7 @@ def fit_channel_rotation(config: FlowConfig, images: np.ndarray) -> np.ndarray:
 
     Raises:
         DataError: images of another type or rank.
-        FactorizationError: images of another shape, or none.
+        FactorizationError: images of another shape, none, or pixels outside [0, 256).
     """
     _check(config, images)
     channels = config.image_shape[-1]
@@ -71,7 +71,7 @@ def sample_logits(
 
     Raises:
         DataError: images of another type or rank.
-        FactorizationError: images of another shape, or none.
+        FactorizationError: images of another shape, none, or pixels outside [0, 256).
     """
     _check(config, images)
     rng = np.random.default_rng(seed)
@@ -83,7 +83,13 @@ def sample_logits(
 def _logits(config: FlowConfig, images, noise) -> np.ndarray:
     transform = PIXEL_TRANSFORMS[config.pixel_transform](config.alpha, config.image_shape)
     pixels = dequantize(tf.convert_to_tensor(images), tf.constant(noise, tf.float64), tf.float64)
-    return transform.inverse_and_terms(pixels)[0].numpy()
+    logits, terms = transform.inverse_and_terms(pixels)
+    if not np.isfinite(
+        terms.numpy()
+    ).all():  # Of pixels that the transform does not take it is not.
+        found = f"{np.min(images):g} to {np.max(images):g}"
+        raise FactorizationError(f"`images` must hold pixels in [0, 256); got {found}.")
+    return logits.numpy()
 
 
 def _check(config: FlowConfig, images: np.ndarray) -> None:

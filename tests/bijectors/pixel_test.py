@@ -135,7 +135,7 @@ def test_a_pixel_that_is_no_number_stays_one():
     assert np.isnan(x).all() and np.isnan(terms).all()
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5, -0.1, math.nan])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, -0.1, math.nan, "a", None])
 def test_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(ValueError, match=r"`alpha` must be in \(0, 0.5\); got"):
         PixelLogit(alpha)

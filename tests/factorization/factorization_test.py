@@ -63,6 +63,11 @@ def test_random_is_half_of_all_and_its_seed_decides():
     assert np.any(deep.masks[0].ravel()[:32] != deep.masks[1].ravel())  # A draw for each scale.
 
 
+def test_a_seed_is_none_below_zero():
+    with pytest.raises(FactorizationError, match="`seed` must be at least 0; got -1"):
+        Factorization("none", (8, 8, 1), seed=-1)
+
+
 def test_none_has_no_masks():
     factorization = decide("none", shape=(8, 8, 1), num_scales=3)
     assert factorization.masks == ()

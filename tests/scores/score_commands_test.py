@@ -252,7 +252,7 @@ BAD_EVALUATION = [
     ({"normal": "npz:{}/small.npz"}, "`normal` must be one of images /small.npz of (4, 4, 3)'."),
     ({"anomalous": "npz:{}/real.npz"}, "`test` must be a uint8 array"),
     ({"anomalous": "npz:{}/gone.npz"}, "gone.npz"),
-    ({"anomalous": ""}, "`anomalous` must be different data sets, at least one; got 'none'."),
+    ({"anomalous": ""}, "`anomalous` must be different data sets, at least one; got ''."),
     ({"anomalous": "npz:a.npz,npz:a.npz"}, "`anomalous` must be different data sets"),
     ({"normal": "npz:{}/empty.npz"}, "`test` must hold at least one image"),
     ({"normal": ""}, "`normal` must be the name of a data set"),

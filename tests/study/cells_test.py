@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from lcma_tf.config import FlowConfig, TrainConfig
-from lcma_tf.study.cells import Cells
+from lcma_tf.study.cells import Cell, Cells
 
 KEPT = sorted((pathlib.Path(__file__).parents[2] / "benchmarks" / "cells").glob("*.jsonl"))
 
@@ -23,6 +23,21 @@ def test_what_a_cell_says_nothing_of_has_its_default(path):
         assert found and found.metrics["test_bits_per_dim"] > 0
         if "coupling" not in line["flow"]:
             assert flow.coupling == "affine"
+
+
+def test_where_nothing_exits_it_does_not_matter_how_exits_are_coded(tmp_path):
+    (first, *_) = KEPT[0].read_text().splitlines()
+    cells = Cells(tmp_path / "cells.jsonl")
+    cell = Cell(**json.loads(first))
+    cells.add(dataclasses.replace(cell, train={**cell.train, "split_rule": "none"}))
+    flow = FlowConfig.from_dict(cell.flow)
+    other = dataclasses.replace(flow, exit_prior="residual", coupling_masks="aligned")
+    train = TrainConfig.from_dict({**cell.train, "split_rule": "none"})
+    assert cells.find(other, train, cell.images) is cells.find(flow, train, cell.images) is not None
+    swapped = dataclasses.replace(flow, coupling_masks="swapped")
+    assert cells.find(swapped, train, cell.images) is None
+    train = dataclasses.replace(train, split_rule="lcma")
+    assert cells.find(other, train, cell.images) is None
 
 
 def test_a_last_line_without_its_newline_is_kept(tmp_path):

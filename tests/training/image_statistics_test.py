@@ -43,5 +43,10 @@ def test_images_of_another_shape_cannot_be_looked_at(function):
             function(tiny_config(image_shape=SHAPE), images)
     with pytest.raises(DataError, match="`images` must be .*; got list"):
         function(tiny_config(image_shape=SHAPE), random_images(3, SHAPE).tolist())
+    for pixel, said in ((300, "0 to 300"), (-1, "-1 to 0"), (np.nan, "nan to nan")):
+        outside = np.zeros((3, *SHAPE), np.float32)
+        outside[1, 2, 3] = pixel
+        with pytest.raises(FactorizationError, match=rf"pixels in \[0, 256\); got {said}"):
+            function(tiny_config(image_shape=SHAPE), outside)
     with pytest.raises(ConfigError, match="`config` must be a FlowConfig; got None"):
         function(None, random_images(3, SHAPE))
