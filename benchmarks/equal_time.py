@@ -57,6 +57,7 @@ def _of_cell(row: dict[str, Any]) -> Curve:
     kind = {"realnvp": "RealNVP", "glow": "Glow"}[flow["flow"]]
     said = [f"lcma_tf's {kind}", f"rule {train['split_rule']}", train["optimizer"]]
     said += ["colours turned"] if train["channel_rotation"] != "none" else []
+    said += ["whitened"] if train.get("whitening", "none") != "none" else []
     steps = row["curve"]["step"]
     seconds = [row["cpu_seconds"] * step / steps[-1] for step in steps]  # Steps take equal time.
     return Curve(

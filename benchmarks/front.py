@@ -2,8 +2,8 @@
 
     python -m benchmarks.front --cells=benchmarks/cells/natural32.jsonl --output=FILE.png
 
-Of the rows of `lcma_tf.ablation --cells`, those of `--train_steps`, `--optimizer` and
-`--channel_rotation` are taken, the seeds of one flow and rule together. FLOPs are those of the
+Of the rows of `lcma_tf.ablation --cells`, those of `--train_steps`, `--optimizer`, `--channel_rotation`
+and `--whitening` are taken, the seeds of one flow and rule together. FLOPs are those of the
 convolutions of one image forward, counted in the flow's graph. CPU seconds, a pretraining not counted,
 are compared within one kind of processor alone: what is told is the mean over seeds of the ratio to the
 static rule's of that seed, there. A point is on the front if none that costs no more FLOPs has fewer
@@ -54,9 +54,8 @@ class Point(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    wanted = {
-        name: getattr(options, name) for name in ("train_steps", "optimizer", "channel_rotation")
-    }
+    names = ("train_steps", "optimizer", "channel_rotation", "whitening")
+    wanted = {name: getattr(options, name) for name in names}
     cells = [cell for cell in Cells(options.cells) if wanted.items() <= _train(cell).items()]
     points = sorted(_points(cells), key=lambda point: point.mean)
     if not points:
@@ -159,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--train_steps", type=int, default=2_400)
     parser.add_argument("--optimizer", default="muon")
     parser.add_argument("--channel_rotation", default="klt")
+    parser.add_argument("--whitening", default="none")
     return parser
 
 

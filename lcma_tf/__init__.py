@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lcma_tf.scores.scored_flow import ScoredFlow as ScoredFlow
     from lcma_tf.training.contributions import average_contributions as average_contributions
     from lcma_tf.training.image_statistics import fit_channel_rotation as fit_channel_rotation
+    from lcma_tf.training.image_statistics import fit_whitening as fit_whitening
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _EXPORTS = {
     "calibrate": "scores.calibrate",
     "decide_factorization": "factorization",
     "fit_channel_rotation": "training.image_statistics",
+    "fit_whitening": "training.image_statistics",
     "learn_factorization": "experiment.method",
     "load": "model",
     "recalibrate": "model",

@@ -14,11 +14,13 @@ from lcma_tf.bijectors.rotation import ChannelRotation
 from lcma_tf.bijectors.spline_coupling import SplineCoupling
 from lcma_tf.bijectors.split import LikelihoodContributionSplit
 from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
+from lcma_tf.bijectors.whitening import CausalWhitening
 
 __all__ = [
     "LARGEST_PIXEL",
     "ActNorm",
     "AffineCoupling",
+    "CausalWhitening",
     "ChannelRotation",
     "ConditionalExit",
     "CurvedCoupling",

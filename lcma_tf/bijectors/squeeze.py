@@ -122,7 +122,7 @@ class Squeezed(NestedBijector):
 
 
 def _even(event_shape):
-    is_shape = isinstance(event_shape, Iterable) and all(map(is_integer, event_shape))
-    if not is_shape or len(event_shape) != 3 or event_shape[0] % 2 or event_shape[1] % 2:
+    shape = tuple(event_shape) if isinstance(event_shape, Iterable) else ()
+    if len(shape) != 3 or not all(map(is_integer, shape)) or shape[0] % 2 or shape[1] % 2:
         raise ValueError(f"`event_shape` must be (h, w, c) with even h and w; got {event_shape}.")
-    return event_shape
+    return shape

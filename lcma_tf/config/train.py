@@ -51,6 +51,9 @@ class TrainConfig(OptionConfig):
         split_rule: a name of `lcma_tf.choices.RULES` (`lcma_tf.SPLIT_RULES`).
         channel_rotation: `none`, or `klt`: the colours are turned by the Karhunen-Loeve transform of the
             training set before the first level, pretraining included; grey images are left as they are.
+        whitening: `none`, or `causal`: each pixel less what its neighbours above and to the left say of
+            it, by a linear prediction fitted to the training set (`lcma_tf.fit_whitening`), after the
+            colours are turned and before the first level, pretraining included.
         factorization_path: a saved factorization to use, so that nothing is pretrained, and whose rule
             is the run's: `split_rule` must be left out or the same. None = one is decided.
         initialize_from: a run, or a `.keras` file, whose weights the training begins with; None = with
@@ -112,6 +115,12 @@ class TrainConfig(OptionConfig):
         "turn the colours by the orthogonal matrix that decorrelates them in the training set (klt)",
         ("none", "klt"),
     )
+    whitening: str = option(
+        "none",
+        "leave of each pixel what a linear prediction from those above and to the left does not say, "
+        "fitted to the training set (causal)",
+        ("none", "causal"),
+    )
     factorization_path: str | None = option(
         None, "a saved factorization, rule included, in place of a pretraining", is_path=True
     )
@@ -162,12 +171,10 @@ class TrainConfig(OptionConfig):
         if self.ema is not None:
             require(is_finite(self.ema) and 0 < self.ema < 1, "ema", "in (0, 1)", self.ema)
         self._check_choices(but=("split_rule",) if isinstance(self.split_rule, RuleThatWas) else ())
-        require(
-            self.factorization_path is None or self.channel_rotation == "none",
-            "channel_rotation",
-            "none where `factorization_path` gives a factorization, with the rotations that it has",
-            self.channel_rotation,
-        )
+        for name in ("channel_rotation", "whitening"):
+            rule = f"none where `factorization_path` gives a factorization, with the {name} that it has"
+            value = getattr(self, name)
+            require(self.factorization_path is None or value == "none", name, rule, value)
         self._check_factorize_at_step()
         schedules = ("train_steps", "pretrain_steps")
         for name in schedules[:1] if self.factorize_at_step is not None else schedules:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig, require
-from lcma_tf.experiment.initial_flow import initial_flow
+from lcma_tf.experiment.initial_flow import Decided, initial_flow
 from lcma_tf.experiment.workdir import Workdir
 from lcma_tf.factorization import Factorization, evidence_of, needs_pretraining
 
@@ -72,10 +72,10 @@ def check_run(
         _check_something_splits(flow, config)
     if is_new and config.initialize_from is not None:
         splits = _something_exits(flow, config)
-        turns = config.channel_rotation != "none"
+        decided = Decided(splits, config.channel_rotation != "none", config.whitening != "none")
         if given is not None:
-            turns = given.rotation(0) is not None
-        initial_flow(config.initialize_from, flow, splits, turns, of_any_shape=before_data)
+            decided = Decided.of(given)
+        initial_flow(config.initialize_from, flow, decided, of_any_shape=before_data)
     return config
 
 

@@ -1,4 +1,4 @@
-"""What a run decides from its data before it trains: a rotation, the evidence of a rule, the splits.
+"""What a run decides from its data before it trains: rotation, whitening, a rule's evidence, the splits.
 
 All of it is the chief's; what is fitted or averaged is kept in the workdir, so that it is done once.
 """
@@ -20,7 +20,7 @@ from lcma_tf.training.contributions import (
     load_contributions,
     save_contributions,
 )
-from lcma_tf.training.image_statistics import fit_channel_rotation, sample_logits
+from lcma_tf.training.image_statistics import fit_channel_rotation, fit_whitening, sample_logits
 
 __all__ = ["Decision"]
 
@@ -39,16 +39,22 @@ class Decision:
     workdir: Workdir
 
     def undivided(self) -> Factorization:
-        """That of the flow without splits: a rotation, if the run asks for one, fitted once."""
+        """That of the flow without splits: the rotation and whitening asked for, fitted once."""
         path = self.workdir.undivided
         if path.exists():
             return Factorization.load(path)
-        nothing_leaves = Factorization("none", self.flow.image_shape)
-        if self.config.channel_rotation == "none" or self.flow.image_shape[-1] == 1:
-            return nothing_leaves
-        say("fit the rotation of the colours to the training set")
-        rotation = fit_channel_rotation(self.flow, self.data.train)
-        undivided = dataclasses.replace(nothing_leaves, rotations=[rotation])
+        config, images = self.config, self.data.train
+        undivided = nothing_leaves = Factorization("none", self.flow.image_shape)
+        if config.channel_rotation != "none" and self.flow.image_shape[-1] > 1:
+            say("fit the rotation of the colours to the training set")
+            rotation = fit_channel_rotation(self.flow, images)
+            undivided = dataclasses.replace(undivided, rotations=[rotation])
+        if config.whitening != "none":
+            say("fit the whitening to the training set")
+            whitening = fit_whitening(self.flow, images, undivided, config.seed)
+            undivided = dataclasses.replace(undivided, whitening=whitening)
+        if undivided == nothing_leaves:
+            return undivided
         path.parent.mkdir(exist_ok=True)
         undivided.save(path)
         return undivided
@@ -68,18 +74,19 @@ class Decision:
 
     def factorization(self) -> Factorization:
         """What the rule decides, once its evidence is there."""
-        rotations, name = self.undivided().rotations, evidence_of(self.config.split_rule)
+        undivided, name = self.undivided(), evidence_of(self.config.split_rule)
         evidence: dict[str, Any] = {}
         if name == "logits":
-            rotation = rotations[0] if rotations else None
-            evidence[name] = sample_logits(self.flow, self.data.train, rotation, self.config.seed)
+            images, seed = self.data.train, self.config.seed
+            evidence[name] = sample_logits(self.flow, images, undivided, seed)
         elif name is not None:
             evidence[name] = load_contributions(self.workdir.evidence(name))
         return decide_factorization(
             self.config.split_rule,
             image_shape=self.flow.image_shape,
             num_scales=self.flow.num_scales,
-            rotations=rotations,
+            rotations=undivided.rotations,
+            whitening=undivided.whitening,
             seed=self.config.seed,
             **evidence,
         )

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import NamedTuple
 
 from lcma_tf.config import ConfigError, FlowConfig, require
+from lcma_tf.factorization import Factorization
 from lcma_tf.model import FlowModel, load
 
-__all__ = ["initial_flow"]
+__all__ = ["Decided", "initial_flow"]
 
 # All others decide its variables, in number or in meaning.
 _MAY_DIFFER = ("weight_scale_l2", "mixed_precision", "real_valued", "original_shape", "seed")
 
 
+class Decided(NamedTuple):
+    """What of a factorization the weights of a flow have learned to live with.
+
+    Args:
+        splits: whether dimensions leave the flow at its scales; networks are others where none does.
+        turns: whether the channels of its images are turned first, if there are several.
+        whitens: whether its images are whitened.
+    """
+
+    splits: bool
+    turns: bool
+    whitens: bool
+
+    @classmethod
+    def of(cls, factorization: Factorization) -> Decided:
+        """That of a factorization that there is."""
+        turns = factorization.rotation(0) is not None
+        return cls(bool(factorization.masks), turns, factorization.whitening is not None)
+
+
 def initial_flow(
     path: str | os.PathLike[str],
     flow: FlowConfig,
-    splits: bool,
-    turns: bool,
+    decided: Decided,
     *,
     of_any_shape: bool = False,
 ) -> FlowModel:
@@ -26,8 +47,7 @@ def initial_flow(
 
     Args:
         path: a finished run, or a `.keras` file.
-        splits: whether dimensions leave the flow at its scales; networks are others where none does.
-        turns: whether the channels of its images are turned first, if there are several.
+        decided: of the run that begins.
         of_any_shape: whether `flow.image_shape` says nothing yet.
 
     Raises:
@@ -35,7 +55,7 @@ def initial_flow(
         ModelFileError: it is damaged.
     """
     # Their networks have learned one split's masks, and this run's may be others, or not yet decided.
-    follows = splits and flow.coupling_masks == "aligned"
+    follows = decided.splits and flow.coupling_masks == "aligned"
     rule = "None where coupling_masks='aligned', whose networks belong to the masks of one split"
     require(not follows, "initialize_from", rule, os.fspath(path))
     try:
@@ -53,11 +73,11 @@ def initial_flow(
         require(
             ours == theirs, "initialize_from", rule, f"{os.fspath(path)} with {name}={theirs!r}"
         )
-    decided = model.factorization
-    compared = [("splits", splits, bool(decided.masks))]
-    if model.config.image_shape[-1] > 1:  # Of one channel there is nothing to turn.
-        compared.append(("its channels turned", turns, decided.rotation(0) is not None))
-    for what, ours, theirs in compared:
+    named = {"splits": "splits", "its channels turned": "turns", "its images whitened": "whitens"}
+    if model.config.image_shape[-1] == 1:  # Of one channel there is nothing to turn.
+        del named["its channels turned"]
+    for what, name in named.items():
+        ours, theirs = getattr(decided, name), getattr(Decided.of(model.factorization), name)
         rule = f"the run of a flow {'with' if ours else 'without'} {what}, as this one"
         require(ours == theirs, "initialize_from", rule, os.fspath(path))
     return model

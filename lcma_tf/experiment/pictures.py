@@ -101,6 +101,10 @@ def _draw_factorization(factorization: Factorization, workdir: Workdir) -> None:
         for scale in range(len(masks)):
             # Into the coordinates of what is still in the flow.
             contributions[scale] = functools.reduce(gather_kept, masks[:scale], layers[scale])
-    exits, rule = factorization.exit_scale(), factorization.rule
-    drawn = contributions, masks, exits, rule, factorization.rotation(0)
-    _save(plots.save_factorization, workdir, "factorization.png", *drawn)
+    draw = functools.partial(
+        plots.save_factorization,
+        rotation=factorization.rotation(0),
+        whitens=factorization.whitening is not None,
+    )
+    drawn = contributions, masks, factorization.exit_scale(), factorization.rule
+    _save(draw, workdir, "factorization.png", *drawn)

@@ -22,7 +22,7 @@ from lcma_tf.experiment.calibrated import calibrate_run
 from lcma_tf.experiment.carried_weights import carried_flow
 from lcma_tf.experiment.check_run import check_run, given_factorization
 from lcma_tf.experiment.decision import Decision
-from lcma_tf.experiment.initial_flow import initial_flow
+from lcma_tf.experiment.initial_flow import Decided, initial_flow
 from lcma_tf.experiment.metrics import agreement_with_realnvp, measure
 from lcma_tf.experiment.result import print_result
 from lcma_tf.experiment.workdir import Workdir
@@ -183,8 +183,7 @@ class Run:
         if path is None:
             return carried_flow(load(self.workdir.files("pretrain").result), factorization)
         say("begin with the weights of another run")
-        turns = factorization.rotation(0) is not None
-        return initial_flow(path, self.flow, bool(factorization.masks), turns)
+        return initial_flow(path, self.flow, Decided.of(factorization))
 
     def _decide(self) -> None:
         given = given_factorization(self.flow, self.config)

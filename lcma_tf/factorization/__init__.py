@@ -13,6 +13,7 @@ from lcma_tf.factorization.decision import (
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.factorization.factorization import Factorization
 from lcma_tf.factorization.rules import SplitRule
+from lcma_tf.factorization.whitening import Whitening
 
 if TYPE_CHECKING:
     SPLIT_RULES: tuple[str, ...]
@@ -22,6 +23,7 @@ __all__ = [
     "Factorization",
     "FactorizationError",
     "SplitRule",
+    "Whitening",
     "decide_factorization",
     "evidence_of",
     "needs_pretraining",

@@ -23,6 +23,7 @@ from lcma_tf.factorization.evidence import Layers, checked_evidence
 from lcma_tf.factorization.factorization import CUSTOM, Factorization
 from lcma_tf.factorization.order import gather_kept
 from lcma_tf.factorization.rules import SplitRule
+from lcma_tf.factorization.whitening import Whitening
 
 __all__ = ["decide_factorization", "evidence_of", "needs_pretraining"]
 
@@ -54,6 +55,7 @@ def decide_factorization(
     gain: Layers | None = None,
     logits: np.ndarray | None = None,
     rotations: Sequence[np.ndarray | None] = (),
+    whitening: Whitening | None = None,
     seed: int = 0,
 ) -> Factorization:
     """Decides, scale by scale, which dimensions go on (Das et al. 2019, section 3).
@@ -68,9 +70,10 @@ def decide_factorization(
             pretrained flow, float `[H, W, C]` in the data's coordinates: a sequence, or a mapping with
             keys `layer_1`, `layer_2`, ... At least K - 1 of them.
         gain: likewise, what the mean log-density of every dimension gains after the layer, nats.
-        logits: training images as they enter the flow, turned by the first of `rotations`, float
-            `[n, H, W, C]`.
+        logits: training images as they enter the flow, turned by the first of `rotations` and whitened
+            by `whitening`, float `[n, H, W, C]`.
         rotations: of the channels that enter the scales; they become part of the factorization.
+        whitening: of the images before the first scale; it becomes part of it, too.
         seed: decides rule `random`; the others do not read it.
 
     Returns:
@@ -106,7 +109,7 @@ def decide_factorization(
         mask = found.decide(evidence, (height, width, channels), rng)
         what = f"mask_{scale + 1}, as rule {rule!r} decides it,"
         decided.append(checked_mask(what, mask, (height, width, channels)))
-    return Factorization(rule, shape, tuple(decided), seed, rotations)
+    return Factorization(rule, shape, tuple(decided), seed, rotations, whitening)
 
 
 def _found(rule: str) -> SplitRule:

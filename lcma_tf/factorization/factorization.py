@@ -1,8 +1,9 @@
 """What is decided by data before training: where each dimension leaves the flow, frozen and kept.
 
 A `Factorization` is a decision made once, before training (Das et al. 2019, section 3): for each
-scale but the last a boolean mask, True = the dimension goes on; and, where one was fitted, a rotation of
-the channels that enter a scale. It belongs to a trained flow as its weights do, and is saved with it.
+scale but the last a boolean mask, True = the dimension goes on; and, where they were fitted, rotations
+of the channels that enter a scale and a whitening of the images before the first. It belongs to a
+trained flow as its weights do, and is saved with it.
 NumPy only: no gradient passes here.
 """
 
@@ -24,6 +25,7 @@ from lcma_tf.factorization.file import (
 )
 from lcma_tf.factorization.order import gather_kept
 from lcma_tf.factorization.rotation import checked_rotation
+from lcma_tf.factorization.whitening import Whitening
 
 __all__ = ["CUSTOM", "Factorization", "FactorizationError"]
 
@@ -47,10 +49,13 @@ class Factorization:
         rotations: orthogonal `[c_l, c_l]` for the scales from the first on, or None for one that has
             none: the channels of what enters the scale are turned by it (`ChannelRotation`), so that
             the scale's mask speaks of turned channels. Kept as float32. Without masks `c_{l+1} = 4 c_l`.
+        whitening: of the images as they enter the first scale, behind its rotation
+            (`CausalWhitening`); None = they enter as they are.
 
     Raises:
         FactorizationError: a mask has the wrong shape or type or is not half True, a rotation is not
-            orthogonal (to 1e-5) or of the wrong size, or `rule` is no name.
+            orthogonal (to 1e-5) or of the wrong size, the whitening is of other channels, or `rule` is
+            no name.
 
     Example:
         upper = np.zeros((8, 8, 3), bool)
@@ -75,6 +80,7 @@ class Factorization:
     masks: Sequence[np.ndarray] = ()
     seed: int = 0
     rotations: Sequence[np.ndarray | None] = ()
+    whitening: Whitening | None = None
 
     def __post_init__(self):
         if not isinstance(self.rule, str) or not self.rule:
@@ -95,6 +101,7 @@ class Factorization:
             shape = _next_shape(shape, splits=True)
         object.__setattr__(self, "masks", tuple(frozen))
         object.__setattr__(self, "rotations", self._checked_rotations())
+        self._check_whitening()
 
     def _checked_rotations(self) -> tuple[np.ndarray | None, ...]:
         if self.masks and len(self.rotations) > len(self.masks) + 1:
@@ -121,6 +128,17 @@ class Factorization:
             checked.pop()
         return tuple(checked)
 
+    def _check_whitening(self) -> None:
+        found, channels = self.whitening, self.image_shape[-1]
+        if not (found is None or isinstance(found, Whitening)):
+            kind = type(found).__name__
+            raise FactorizationError(f"`whitening` must be a Whitening or None; got {kind}.")
+        if found is not None and found.num_channels != channels:
+            raise FactorizationError(
+                f"`whitening` must be for the {channels} channels of the images; "
+                f"got one for {found.num_channels}."
+            )
+
     def level_shapes(self, num_scales: int) -> tuple[tuple[int, ...], ...]:
         """The shapes `(h, w, c)` of what enters each of `num_scales` scales, the data's first."""
         shapes = [self.image_shape]
@@ -137,7 +155,8 @@ class Factorization:
 
     def __hash__(self) -> int:
         arrays = (a for a in (*self.masks, *self.rotations) if a is not None)
-        return hash((self.rule, self.image_shape, self.seed, *(a.tobytes() for a in arrays)))
+        contents = (a.tobytes() for a in arrays)
+        return hash((self.rule, self.image_shape, self.seed, self.whitening, *contents))
 
     def check_fits(self, image_shape: tuple[int, ...], num_scales: int) -> None:
         """Raises `FactorizationError` unless this is one for such images and scales."""
@@ -182,6 +201,8 @@ class Factorization:
         }
         if self.rotations:  # Left out where there are none: as it was before there could be any.
             values["rotations"] = [r if r is None else r.tolist() for r in self.rotations]
+        if self.whitening is not None:
+            values["whitening"] = self.whitening.to_dict()
         return values
 
     @classmethod
@@ -194,16 +215,17 @@ class Factorization:
             unpacked.append(bits[: int(np.prod(shape))].astype(bool).reshape(shape))
             shape = _next_shape(shape, splits=True)
         rotations = [r if r is None else np.array(r) for r in values.get("rotations", ())]
-        image_shape = tuple(values["image_shape"])
-        return cls(values["rule"], image_shape, tuple(unpacked), values["seed"], rotations)
+        whitening = Whitening(**values["whitening"]) if "whitening" in values else None
+        image_shape, masks = tuple(values["image_shape"]), tuple(unpacked)
+        return cls(values["rule"], image_shape, masks, values["seed"], rotations, whitening)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `mask_1` ..., `rule`, `seed`, `format_version`, `image_shape` as one npz file.
 
-        With `rotation_1` ... for the scales that have one.
+        With `rotation_1` ... for the scales that have one, and `whitening_kernel` and `whitening_mean`.
         """
-        entries = (self.rule, self.image_shape, self.masks, self.seed, self.rotations)
-        write_factorization(path, FactorizationEntries(*entries))
+        names = FactorizationEntries._fields
+        write_factorization(path, FactorizationEntries(*(getattr(self, name) for name in names)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Factorization:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lcma_tf.factorization.errors import FactorizationError
+from lcma_tf.factorization.whitening import Whitening
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 
 __all__ = ["FactorizationEntries", "read_factorization", "write_factorization"]
 
-# Rotations, which came later, are further entries: what cannot read them refuses them by their names.
+# Rotations and a whitening, which came later, are further entries: what cannot read them refuses them
+# by their names.
 FORMAT_VERSION = 1
 # The scalar entries of a file: their type and number of dimensions.
 _ENTRIES = {
@@ -24,16 +26,21 @@ _ENTRIES = {
     "image_shape": (np.integer, 1),
 }
 _ROTATION = re.compile(r"rotation_([1-9]\d?)")
+_WHITENING = {"whitening_kernel", "whitening_mean"}
 
 
 class FactorizationEntries(NamedTuple):
-    """What such a file holds, in the order of the arguments of `Factorization`; not checked."""
+    """What such a file holds, in the order of the arguments of `Factorization`.
+
+    Of these the whitening alone is checked.
+    """
 
     rule: str
     image_shape: tuple[int, ...]
     masks: Sequence[np.ndarray]
     seed: int
     rotations: Sequence[np.ndarray | None]
+    whitening: Whitening | None
 
 
 def write_factorization(path: str | os.PathLike[str], entries: FactorizationEntries) -> None:
@@ -50,7 +57,10 @@ def write_factorization(path: str | os.PathLike[str], entries: FactorizationEntr
         for scale, rotation in enumerate(entries.rotations, start=1)
         if rotation is not None
     }
-    save_npz(path, {**scalars, **masks, **rotations})
+    whitening = {}
+    if (found := entries.whitening) is not None:
+        whitening = {"whitening_kernel": found.kernel, "whitening_mean": found.mean}
+    save_npz(path, {**scalars, **masks, **rotations, **whitening})
 
 
 def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
@@ -67,12 +77,14 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
             f"{place} be a readable npz file without pickled objects; got {error}"
         ) from error
     scales = {int(found[1]): name for name in arrays if (found := _ROTATION.fullmatch(name))}
-    num_masks = len(arrays) - len(_ENTRIES) - len(scales)
+    whitens = _WHITENING if arrays.keys() & _WHITENING else set()
+    num_masks = len(arrays) - len(_ENTRIES) - len(scales) - len(whitens)
     masks = [f"mask_{scale}" for scale in range(1, num_masks + 1)]
-    if {*_ENTRIES, *masks, *scales.values()} != arrays.keys():
+    if {*_ENTRIES, *masks, *scales.values(), *whitens} != arrays.keys():
         raise FactorizationError(
             f"{place} hold rule, seed, image_shape, format_version and mask_1, mask_2, ..., and may "
-            f"hold rotation_1, rotation_2, ...; got {sorted(arrays)}."
+            "hold rotation_1, rotation_2, ..., and whitening_kernel with whitening_mean; "
+            f"got {sorted(arrays)}."
         )
     for name, (kind, rank) in _ENTRIES.items():
         if not np.issubdtype(arrays[name].dtype, kind) or arrays[name].ndim != rank:
@@ -90,4 +102,12 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
         [arrays[name] for name in masks],
         int(arrays["seed"]),
         [arrays.get(f"rotation_{scale}") for scale in range(1, max(scales, default=0) + 1)],
+        _whitening_in(arrays, place) if whitens else None,
     )
+
+
+def _whitening_in(arrays: Mapping[str, np.ndarray], place: str) -> Whitening:
+    try:
+        return Whitening(arrays["whitening_kernel"], arrays["whitening_mean"])
+    except FactorizationError as error:
+        raise FactorizationError(f"{place} hold a valid one: {error}") from error

@@ -1,6 +1,7 @@
 """What flows of several scales have in common: one recursion over levels, each a layer and a split.
 
-    level(l) = FlowLayer([rotation of the channels,] the level's own bijectors, [conditional exit,]
+    level(l) = FlowLayer([rotation of the channels,] [whitening, before the first level,]
+                         the level's own bijectors, [conditional exit,]
                          LikelihoodContributionSplit(mask_l, inner=level(l + 1)))
 
 Without splits (rule `none`, the pretraining) all dimensions go on, squeezed. Source: Dinh et al. 2016,
@@ -15,6 +16,7 @@ from typing import Any
 import tensorflow_probability as tfp
 
 from lcma_tf.bijectors import (
+    CausalWhitening,
     ChannelRotation,
     ConditionalExit,
     FlowLayer,
@@ -101,13 +103,12 @@ class MultiScaleBuilder:
     def _level(self, index: int, networks: Mapping[str, Any]) -> FlowLayer:
         """The flow from level `index` on."""
         shape, name = self.shapes[index], f"layer_{index + 1}"
-        rotation = self._factorization.rotation(index)
-        rotations = [] if rotation is None else [ChannelRotation(rotation)]
         exits = []
         if self._has_conditional_exit(index):
             mask, network = self._factorization.masks[index], networks[_exit_name(index)]
             exits = [ConditionalExit(mask, network, name=_exit_name(index))]
-        layer = ImageChain([*rotations, *self.level_bijectors(index, networks), *exits], shape)
+        fixed = self._fixed(index, shape)
+        layer = ImageChain([*fixed, *self.level_bijectors(index, networks), *exits], shape)
         if index == len(self.shapes) - 1:
             return FlowLayer(layer, None, shape, name=name)
         later = self._level(index + 1, networks)
@@ -116,6 +117,14 @@ class MultiScaleBuilder:
         else:
             rest = LikelihoodContributionSplit(self._factorization.masks[index], inner=later)
         return FlowLayer(layer, rest, shape, name=name)
+
+    def _fixed(self, index: int, shape: Shape) -> list[tfp.bijectors.Bijector]:
+        """What was decided of the images that enter level `index`, before any of its own bijectors."""
+        rotation, whitening = self._factorization.rotation(index), self._factorization.whitening
+        fixed = [] if rotation is None else [ChannelRotation(rotation)]
+        if index == 0 and whitening is not None:
+            fixed.append(CausalWhitening(whitening, shape))
+        return fixed
 
     def _has_conditional_exit(self, index: int) -> bool:
         exits = index < len(self._factorization.masks)

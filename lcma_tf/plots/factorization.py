@@ -41,7 +41,9 @@ def save_factorization(
     factorization_masks: Sequence[np.ndarray],
     exit_scale: np.ndarray,
     rule: str | None = None,
+    *,
     rotation: np.ndarray | None = None,
+    whitens: bool = False,
 ) -> None:
     """Draws what each dimension contributed and which go on, scale by scale, then all exits.
 
@@ -54,6 +56,7 @@ def save_factorization(
         rule: name of the split rule, for the title and what is said of it; None = not known.
         rotation: `[C, C]`, whose rows are the axes that channels are after the data's have been turned;
             None = they are not.
+        whitens: whether what its neighbours say of a pixel is taken off before the first scale.
     """
     masks = [np.asarray(mask) for mask in factorization_masks]
     terms = [None if term is None else np.asarray(term) for term in contributions]
@@ -62,7 +65,7 @@ def save_factorization(
 
     width, height = _factorization_size(terms, masks, exit_scale)
     columns = int(width * _CHARACTERS_AN_INCH)
-    text = _explained(rule, terms, masks, rotation, columns)
+    text = _explained(_about(rule, rotation, whitens), terms, masks, columns)
     above = _LINE * (text.count("\n") + 1) + 0.3
     row = height / (len(masks) + 1)
     shares = [above, *[row] * len(masks), row + _BELOW]
@@ -83,24 +86,32 @@ def save_factorization(
     save_figure(figure, path)
 
 
+def _about(rule: str | None, rotation: np.ndarray | None, whitens: bool) -> list[str]:
+    """Sentences on what was decided."""
+    sentences = [f"'{rule}': {_RULES[rule]}."] if rule in _RULES else []
+    if rotation is not None:
+        sentences.append(f"The colours are turned first. {_axes_in_words(np.asarray(rotation))}.")
+    if whitens:
+        sentences.append(
+            "The images are whitened before the first scale: a dimension is what a linear prediction "
+            "from the pixels above and to the left has left of a channel (ch) at its place."
+        )
+    return sentences
+
+
 def _explained(
-    rule: str | None,
+    about: Sequence[str],
     terms: Sequence[np.ndarray | None],
     masks: Sequence[np.ndarray],
-    rotation: np.ndarray | None,
     columns: int,
 ) -> str:
     """How to read the picture, in lines of so many characters."""
-    sentences = []
-    if rule in _RULES:
-        sentences.append(f"'{rule}': {_RULES[rule]}.")
+    sentences = [*about]
     if any(term is not None for term in terms):
         sentences.append(
             "Contribution of a dimension: the log-det terms of the pretrained flow up to this scale, "
             "averaged over the training images, in nats."
         )
-    if rotation is not None:
-        sentences.append(f"The colours are turned first. {_axes_in_words(np.asarray(rotation))}.")
     if masks:
         sentences.append(
             "Masks: blue goes on and is transformed at the next scale too, orange leaves the flow here; "
