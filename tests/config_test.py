@@ -47,6 +47,7 @@ REFUSED_BY_TRAIN = {
     "validation_share": [0, 0.0, 0.51, -0.1, math.nan, "0.1", True],
     "split_rule": ["lmca", "", None],
     "channel_rotation": ["pca", "", None],
+    "whitening": ["klt", "", None],
     "factorization_path": [5, True],
     "initialize_from": [5, True],
     "train_steps": [0, -1, *NOT_INTEGERS],

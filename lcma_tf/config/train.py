@@ -178,13 +178,8 @@ class TrainConfig(OptionConfig):
         self._check_factorize_at_step()
         schedules = ("train_steps", "pretrain_steps")
         for name in schedules[:1] if self.factorize_at_step is not None else schedules:
-            steps = getattr(self, name)
-            require(
-                self.warmup_steps < steps,
-                "warmup_steps",
-                f"less than {name}={steps}",
-                self.warmup_steps,
-            )
+            steps, warmup = getattr(self, name), self.warmup_steps
+            require(warmup < steps, "warmup_steps", f"less than {name}={steps}", warmup)
 
     def _check_factorize_at_step(self) -> None:
         step, rule = self.factorize_at_step, self.split_rule

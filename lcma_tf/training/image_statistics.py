@@ -42,7 +42,7 @@ def fit_channel_rotation(config: FlowConfig, images: np.ndarray) -> np.ndarray:
 
     Raises:
         DataError: images of another type or rank.
-        FactorizationError: images of another shape, none, or pixels outside [0, 256).
+        FactorizationError: images of another shape, none, or pixels outside 0..255.
     """
     _check(config, images)
     channels = config.image_shape[-1]
@@ -79,7 +79,7 @@ def fit_whitening(
 
     Raises:
         DataError: images of another type or rank.
-        FactorizationError: images of another shape, none, pixels outside [0, 256), or nothing is left of
+        FactorizationError: images of another shape, none, pixels outside 0..255, or nothing is left of
             a channel.
 
     Example:
@@ -141,7 +141,7 @@ def sample_logits(
 
     Raises:
         DataError: images of another type or rank.
-        FactorizationError: images of another shape, none, or pixels outside [0, 256).
+        FactorizationError: images of another shape, none, or pixels outside 0..255.
     """
     _check(config, images)
     chosen, rng = _chosen(images, _MAX_SAMPLES, seed)
@@ -185,7 +185,7 @@ def _logits(config: FlowConfig, images, noise) -> np.ndarray:
         terms.numpy()
     ).all():  # Of pixels that the transform does not take it is not.
         found = f"{np.min(images):g} to {np.max(images):g}"
-        raise FactorizationError(f"`images` must hold pixels in [0, 256); got {found}.")
+        raise FactorizationError(f"`images` must hold pixels from 0 to 255; got {found}.")
     return logits.numpy()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bijector_cases import coupling, curved, tfb
 from lcma_tf import bijectors
-from testing import TOLERANCE, assert_close, difference_jacobian, log_abs_det
+from testing import TOLERANCE, assert_close, difference_jacobian, log_abs_det, random_whitening
 
 seeds = st.integers(0, 2**16)
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
@@ -109,6 +109,13 @@ def pixel_logits(draw):
 
 
 @st.composite
+def whitenings(draw, shape=None):
+    shape = shape or draw(shapes)
+    whitening = random_whitening(shape[-1], draw(st.integers(1, 3)), draw(seeds))
+    return same(lambda dtype: bijectors.CausalWhitening(whitening, shape), shape)
+
+
+@st.composite
 def squeezed(draw, shape=None, depth=1):
     height, width, channels = shape = shape or draw(even_shapes)
     inner = draw(any_over((height // 2, width // 2, 4 * channels), depth))
@@ -147,7 +154,7 @@ def flow_layers(draw, shape=None, depth=1):
 def any_over(shape, depth):
     """Any bijector over events `shape`, nested at most `depth` deep."""
     height, width, channels = shape
-    kinds = [norms(shape), foreign(shape)]
+    kinds = [norms(shape), foreign(shape), whitenings(shape)]
     if height * width > 1:
         kinds.append(pixel_couplings(shape))
     if channels > 1:
@@ -168,6 +175,7 @@ KINDS = {
     "foreign": foreign(),
     "squeeze": squeezes(),
     "pixel logit": pixel_logits(),
+    "whitening": whitenings(),
     "squeezed": squeezed(),
     "split": splits(),
     "chain": chains(),

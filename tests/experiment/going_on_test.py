@@ -173,6 +173,7 @@ def test_a_run_begins_with_the_weights_of_another(finished, tmp_path):
         ),
         ({"split_rule": "none"}, "`initialize_from` must be the run of a flow without splits"),
         ({"channel_rotation": "klt"}, "`initialize_from` run of a flow with its channels turned"),
+        ({"whitening": "causal"}, "`initialize_from` run of a flow with its images whitened"),
         ({"coupling_masks": "aligned"}, "`initialize_from` must be None coupling_masks='aligned'"),
         ({"initialize_from": "nowhere"}, "`initialize_from` must be a finished run, nowhere"),
     ],

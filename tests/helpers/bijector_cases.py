@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from lcma_tf import bijectors
 from lcma_tf.factorization import masks
 from lcma_tf.networks import LUMatrix
+from testing import random_whitening
 
 tfb = tfp.bijectors
 SHAPE = (4, 4, 2)
@@ -161,6 +162,7 @@ CASES = {
     "pixel_two_sided": Case(lambda dtype: bijectors.PixelLogit(0.05, "two_sided", SHAPE), True),
     "pixel_one_sided": Case(lambda dtype: bijectors.PixelLogit(0.05, "one_sided", SHAPE), True),
     "rotation": Case(lambda dtype: bijectors.ChannelRotation([[0.6, 0.8], [-0.8, 0.6]], SHAPE)),
+    "whitening": Case(lambda dtype: bijectors.CausalWhitening(random_whitening(2), SHAPE)),
     "split": Case(lambda dtype: split(coupling(masks.channel_half(KEPT), True))),
     "split_scale": Case(lambda dtype: split(scale(KEPT, dtype))),
     "split_invert": Case(lambda dtype: split(tfb.Invert(coupling(masks.channel_half(KEPT), True)))),

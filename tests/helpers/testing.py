@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import lcma_tf
 from lcma_tf.data import ImageData
+from lcma_tf.factorization import Whitening
 
 # Per dtype, how far values may be from what they should be: absolute and relative.
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
@@ -99,6 +100,16 @@ def tiny_flow(
     if random_weights is not None:
         randomize(model, random_weights, spread)
     return model
+
+
+def random_whitening(channels, reach=2, seed=0):
+    """One that keeps the rules, and as those of images are: what is left of a pixel is enlarged."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.normal(scale=0.2, size=(reach + 1, 2 * reach + 1, channels, channels))
+    kernel[-1, reach:] = 0
+    kernel[-1, reach] = np.triu(rng.normal(scale=0.5, size=(channels, channels)), 1)
+    kernel[-1, reach] += np.diag(rng.uniform(1.5, 4.0, channels))
+    return Whitening(kernel, rng.normal(size=channels))
 
 
 def tiny_glow(rule="lcma", dtype=None, random_weights=1, **changes):

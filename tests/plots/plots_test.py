@@ -114,6 +114,16 @@ def test_a_factorization_says_how_to_read_it(drawn, rule, with_terms, words):
     assert "blue goes on" in told and "goes on leaves here" in told
     assert ("contribution (nats)" in told) == ("in nats" in told) == with_terms
     assert "scale at which it leaves" in told and "3 (last)" in told
+    assert "colours are turned" not in told and "whitened" not in told
+
+
+def test_a_factorization_says_what_dimensions_are(drawn):
+    contributions, masks, exit_scale = random_factorization((8, 16, 3), 3)
+    turn = np.eye(3)[::-1]
+    plots.save_factorization("x", contributions, masks, exit_scale, rotation=turn, whitens=True)
+    told = texts(drawn[0])
+    assert "turned first. ch 0 = +0.00 R +0.00 G +1.00 B" in told
+    assert "images are whitened before the first scale: a dimension is what" in told
 
 
 def test_curves_of_one_epoch_are_points_and_say_what_they_are(drawn):

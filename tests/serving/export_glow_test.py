@@ -1,6 +1,6 @@
 """What flows may have beside RealNVP's affine couplings, as it is exported, in the C++ session.
 
-A Glow with a rotation and exits that depend on what stays; splines, in either flow.
+A Glow with a rotation, a whitening and exits that depend on what stays; splines, in either flow.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import pytest
 import lcma_tf
 from lcma_tf.serving.publishing.export_flow import export_flow
 from lcma_tf.serving.runtime.cpp_session import CppSession
-from testing import random_images, tiny_flow, tiny_glow
+from testing import random_images, random_whitening, tiny_flow, tiny_glow
 
 FLOWS = {
     "glow": lambda: tiny_glow(num_steps_per_scale=1, exit_prior="conditional"),
@@ -25,8 +25,12 @@ FLOWS = {
 @pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
 def test_the_exported_graph_says_what_the_model_says(make, tmp_path):
     plain = make()
-    turned = dataclasses.replace(plain.factorization, rotations=[[[0.6, 0.8], [-0.8, 0.6]]])
-    model = lcma_tf.FlowModel(plain.config, turned)
+    # Random splines are flat where a random whitening takes pixels: float32 has no digits left there.
+    whitening = random_whitening(2) if plain.config.coupling == "affine" else None
+    decided = dataclasses.replace(
+        plain.factorization, rotations=[[[0.6, 0.8], [-0.8, 0.6]]], whitening=whitening
+    )
+    model = lcma_tf.FlowModel(plain.config, decided)
     model.set_weights(plain.get_weights())
     version = export_flow(
         model, tmp_path, max_batch_size=4

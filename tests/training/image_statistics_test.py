@@ -1,13 +1,19 @@
-"""What images say by themselves: the rotation that decorrelates their colours, and samples of them."""
+"""What images say by themselves: the rotation of their colours, their whitening, and samples of them."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from lcma_tf import ConfigError, FactorizationError
+from lcma_tf import ConfigError, Factorization, FactorizationError
 from lcma_tf.data import DataError
 from lcma_tf.factorization.rotation import klt
-from lcma_tf.training.image_statistics import fit_channel_rotation, sample_logits
-from testing import random_images, tiny_config
+from lcma_tf.training.image_statistics import (
+    fit_channel_rotation,
+    fit_whitening,
+    sample_logits,
+)
+from testing import random_images, random_whitening, tiny_config
 
 SHAPE = (4, 4, 3)
 TURN = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
@@ -29,14 +35,47 @@ def test_the_fit_is_the_klt_of_what_enters_the_flow(transform):
 def test_samples_are_turned_images_with_noise():
     config, images = tiny_config(image_shape=SHAPE), random_images(5, SHAPE)
     plain = sample_logits(config, images)
-    again = sample_logits(config, images, TURN)
-    np.testing.assert_allclose(again, plain @ TURN.T)
+    turned = Factorization("none", SHAPE, rotations=[TURN])
+    again = sample_logits(config, images, turned)
+    np.testing.assert_allclose(again, plain @ TURN.T, atol=1e-6)
+    whitening = random_whitening(3)
+    both = dataclasses.replace(turned, whitening=whitening)
+    np.testing.assert_array_equal(sample_logits(config, images, both), whitening(again))
     pixels = 256 * ((1 / (1 + np.exp(-plain))) - 0.05) / 0.9
     np.testing.assert_array_equal(np.floor(pixels), images)
     assert len(sample_logits(config, random_images(900, SHAPE))) == 800
 
 
-@pytest.mark.parametrize("function", [fit_channel_rotation, sample_logits])
+@pytest.mark.parametrize("shape", [(12, 12, 3), (6, 5, 1)])
+def test_whitened_images_are_white(shape):
+    config = tiny_config(image_shape=shape, num_scales=1)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(600, *shape))
+    smooth = noise + np.roll(noise, 1, 1) + np.roll(noise, 1, 2) + noise[..., :1]
+    images = np.clip(128 + 20 * smooth, 0, 255).astype(np.uint8)
+    decided = Factorization("none", shape)
+    if shape[-1] > 1:
+        decided = dataclasses.replace(decided, rotations=[fit_channel_rotation(config, images)])
+    whitening = fit_whitening(config, images, decided)
+    assert whitening == fit_whitening(config, images, decided)  # Whoever fits it.
+    white = sample_logits(config, images, dataclasses.replace(decided, whitening=whitening))
+    np.testing.assert_allclose(white.std(axis=(0, 1, 2)), 1.0, atol=0.03)
+    before = sample_logits(config, images, decided)
+    for away in ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2)):
+        for channel in range(shape[-1]):
+            assert abs(correlation(white, away, channel)) < 0.06
+    assert correlation(before, (0, 1), 0) > 0.2
+    across = np.corrcoef(white.reshape(-1, shape[-1]).T) if shape[-1] > 1 else np.eye(1)
+    np.testing.assert_allclose(across, np.eye(shape[-1]), atol=0.03)
+
+
+def correlation(images, away, channel):
+    """Of a channel at places so many rows and columns from one another, inside the image."""
+    moved = np.roll(images, away, (1, 2))[:, 2:, 2:-2, channel]
+    return np.corrcoef(images[:, 2:, 2:-2, channel].ravel(), moved.ravel())[0, 1]
+
+
+@pytest.mark.parametrize("function", [fit_channel_rotation, fit_whitening, sample_logits])
 def test_images_of_another_shape_cannot_be_looked_at(function):
     for images in (random_images(3, (4, 4, 1)), random_images(0, SHAPE)):
         with pytest.raises(FactorizationError, match=r"`images` must have shape \('N', 4, 4, 3\)"):
@@ -46,7 +85,7 @@ def test_images_of_another_shape_cannot_be_looked_at(function):
     for pixel, said in ((300, "0 to 300"), (-1, "-1 to 0"), (np.nan, "nan to nan")):
         outside = np.zeros((3, *SHAPE), np.float32)
         outside[1, 2, 3] = pixel
-        with pytest.raises(FactorizationError, match=rf"pixels in \[0, 256\); got {said}"):
+        with pytest.raises(FactorizationError, match=f"pixels from 0 to 255; got {said}"):
             function(tiny_config(image_shape=SHAPE), outside)
     with pytest.raises(ConfigError, match="`config` must be a FlowConfig; got None"):
         function(None, random_images(3, SHAPE))
