@@ -129,6 +129,11 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         f"{'mirrored at random' if train.flip else 'not mirrored'}; the state with the best "
         "validation bits/dim is scored, on the whole test split, with one noise draw an image.",
     ]
+    if {train.channel_rotation, train.whitening} != {"none"}:
+        lines.append(
+            f"Fitted to the training set, for all rules: channel_rotation `{train.channel_rotation}`, "
+            f"whitening `{train.whitening}`."
+        )
     if train.factorize_at_step is not None:
         lines.append(
             f"One run: rules that read what a flow without splits has learned decide after step "

@@ -10,7 +10,9 @@ from tensorflow.python.framework import ops
 
 import commands
 import lcma_tf
+from lcma_tf.experiment import decision
 from lcma_tf.experiment.workdir import Workdir
+from lcma_tf.factorization import Factorization
 from lcma_tf.training.contributions import load_contributions
 
 FLOW = lcma_tf.FlowConfig(
@@ -72,6 +74,51 @@ def test_training_goes_on_from_there(learned, monkeypatch):
     assert workdir.read_metrics()["steps"] == 3 and (workdir.path / "training.png").exists()
     again = lcma_tf.load(workdir.path)
     np.testing.assert_array_equal(again.log_prob(IMAGES), model.log_prob(IMAGES))
+
+
+def test_rotation_and_whitening_are_fitted_once_for_both_flows(tmp_path, monkeypatch):
+    workdir = Workdir(tmp_path / "run")
+    config = dataclasses.replace(TRAIN, channel_rotation="klt", whitening="causal", seed=3)
+    learned = lcma_tf.learn_factorization(FLOW, IMAGES, config, workdir=workdir.path)
+    images = IMAGES[:20]
+    rotation = lcma_tf.fit_channel_rotation(FLOW, images)
+    np.testing.assert_allclose(learned.rotation(0), rotation, atol=1e-6)
+    expected = dataclasses.replace(learned, whitening=None)
+    expected = lcma_tf.fit_whitening(FLOW, images, expected, seed=3)
+    np.testing.assert_allclose(learned.whitening.kernel, expected.kernel, rtol=1e-3, atol=1e-4)
+    undivided = dataclasses.replace(learned, rule="none", masks=(), seed=0)
+    assert Factorization.load(workdir.undivided) == undivided
+    assert lcma_tf.load(workdir.files("pretrain").result).factorization == undivided
+    # What the dimensions of a pretrained flow contribute, the whitening's constants included.
+    contributions = load_contributions(workdir.contributions)
+    again = lcma_tf.decide_factorization(
+        "lcma",
+        image_shape=commands.SHAPE,
+        num_scales=2,
+        contributions=contributions,
+        rotations=learned.rotations,
+        whitening=learned.whitening,
+        seed=3,
+    )
+    assert learned == again
+    monkeypatch.setattr(decision, "fit_whitening", None)  # Going on, it is fitted no more.
+    model = lcma_tf.train(FLOW, IMAGES, config, workdir=workdir.path)
+    assert model.factorization == learned
+
+
+def test_dependence_is_that_of_what_whitening_leaves(monkeypatch):
+    given = {}
+    decide = decision.decide_factorization
+
+    def remember(rule, **evidence):
+        given.update(evidence)
+        return decide(rule, **evidence)
+
+    monkeypatch.setattr(decision, "decide_factorization", remember)
+    config = dataclasses.replace(TRAIN, split_rule="dependence", whitening="causal")
+    learned = lcma_tf.learn_factorization(FLOW, IMAGES, config)
+    np.testing.assert_allclose(given["logits"].std((0, 1, 2)), 1.0, atol=0.05)
+    assert learned.whitening == given["whitening"] is not None
 
 
 def test_without_a_folder_only_what_is_returned_is_kept(tmp_path, monkeypatch):

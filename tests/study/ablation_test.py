@@ -283,6 +283,15 @@ def test_rules_seeds_and_equal_compute_can_be_added(run_study, report):
     assert "At equal compute (15 steps in all" in report()
 
 
+def test_what_is_fitted_for_all_rules_is_told(run_study, report, tmp_path):
+    train = dataclasses.replace(TRAIN, whitening="causal")
+    run_study(("realnvp",), (0,), train=train)
+    told = "Fitted to the training set, for all rules: channel_rotation `none`, whitening `causal`."
+    assert told in report()
+    run_study(("realnvp",), (0,), at="plain")
+    assert "Fitted to" not in (tmp_path / "plain" / "ablation.md").read_text()
+
+
 def test_with_a_warm_up_in_each_run_nothing_is_shared(run_study, report, tmp_path):
     train = dataclasses.replace(TRAIN, factorize_at_step=4)
     ran = run_study(("realnvp", "lcma"), (0,), train=train, equal_compute=True)
