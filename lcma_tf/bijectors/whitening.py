@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import numpy as np
 import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
@@ -21,8 +20,8 @@ class CausalWhitening(ImageBijector):
         forward    y[i, j] from those above and to the left, row by row
         log-det    inverse: log K[0, 0][n, n] at every dimension of channel n; forward: its negative
 
-    K is the kernel of a `Whitening`, (0, 0) its own pixel. `inverse` is a matrix product for each row of
-    the kernel; `forward` solves one row of the image after the other, in as many steps. After it a
+    K is the kernel of a `Whitening`, (0, 0) its own pixel. `inverse` is one convolution; `forward` finds
+    one row of the image after the other, in as many steps. After it a
     *dimension* is a place and what a predictor from its neighbours has left of a channel there, in units
     of its standard deviation: masks and contributions behind it are in these coordinates.
 
@@ -62,36 +61,33 @@ class CausalWhitening(ImageBijector):
             )
         super().__init__(event_shape, name=name)
         self.whitening = whitening
-        height, width, channels = event_shape
-        self._rows = (height, width * channels)
-        *self._above, self._own = whitening.row_matrices(width)
-        self._own_inverted = np.linalg.inv(self._own)
+        # Turned around, as the convolutions of TensorFlow are none.
+        self._response = whitening.row_response(event_shape[1])[::-1]
 
     def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
-        height, size = self._rows
-        rows = tf.reshape(y - tf.constant(self.whitening.mean, y.dtype), [-1, height, size])
-        padded = tf.pad(rows, [[0, 0], [len(self._above), 0], [0, 0]])
-        shifted = [padded[:, index : index + height] for index in range(len(self._above))]
-        x = _product(rows, self._own) + tf.add_n(list(map(_product, shifted, self._above)))
-        return tf.reshape(x, tf.shape(y)), self._terms(y, 1.0)
+        reach = len(self.whitening.kernel) - 1
+        centred = y - tf.constant(self.whitening.mean, y.dtype)
+        around = [[0, 0], [reach, 0], [reach, reach], [0, 0]]
+        x = tf.nn.conv2d(centred, tf.constant(self.whitening.kernel, y.dtype), 1, around)
+        return x, self._terms(y, 1.0)
 
     def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
-        height, size = self._rows
-        rows = tf.transpose(tf.reshape(x, [-1, height, size]), [1, 0, 2])
+        reach, width = len(self.whitening.kernel) - 1, x.shape[2]
+        from_above = tf.constant(self.whitening.kernel[:-1], x.dtype)
+        response = tf.constant(self._response, x.dtype)
+        beside = [[0, 0], [0, 0], [reach, reach], [0, 0]]
 
-        def solve(above, row):
-            known = tf.add_n(list(map(_product, above, self._above)))
-            return (*above[1:], _product(row - known, self._own_inverted))
+        def find(above, row):
+            """The next row, behind those above it, `[N, reach, w, c]`, from what is left of it."""
+            row -= tf.squeeze(tf.nn.conv2d(above, from_above, 1, beside), 1)
+            row = tf.nn.conv1d(tf.pad(row, [[0, 0], [width - 1, 0], [0, 0]]), response, 1, "VALID")
+            return tf.concat([above[:, 1:], row[:, tf.newaxis]], axis=1)
 
-        solved = tf.scan(solve, rows, tuple(tf.zeros_like(rows[0]) for _ in self._above))[-1]
-        y = tf.reshape(tf.transpose(solved, [1, 0, 2]), tf.shape(x))
+        rows = tf.transpose(x, [1, 0, 2, 3])
+        above = tf.zeros([tf.shape(x)[0], reach, *x.shape[2:]], x.dtype)
+        found = tf.scan(find, rows, above)
+        y = tf.transpose(found[:, :, -1], [1, 0, 2, 3])
         return y + tf.constant(self.whitening.mean, x.dtype), self._terms(x, -1.0)
 
     def _terms(self, images, sign):
         return tf.zeros_like(images) + tf.constant(sign * self.whitening.log_scale, images.dtype)
-
-
-def _product(rows: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
-    """`rows @ matrix`, `[..., k]`, as one product."""
-    flat = tf.reshape(rows, [-1, matrix.shape[0]])
-    return tf.reshape(tf.matmul(flat, tf.constant(matrix, rows.dtype)), tf.shape(rows))

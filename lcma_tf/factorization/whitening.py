@@ -82,29 +82,33 @@ class Whitening:
         """`log diag kernel[r, r]`, float64 `[c]`: the log-det term of each dimension, nats."""
         return np.log(np.diag(self.kernel[-1, len(self.kernel) - 1]).astype(np.float64))
 
-    def row_matrices(self, width: int) -> np.ndarray:
-        """The map as matrices of whole rows, float64 `[r + 1, width c, width c]`, the row itself last.
+    def row_response(self, width: int) -> np.ndarray:
+        """How a row is found from what is left of it, when the rows above are known: `[width, c, c]`.
 
-        A row of the result, `[width c]`, is the sum of `row @ matrix` over the r rows above, from the
-        farthest on, and the row itself, each less the mean.
+        `response[k, m, n]` is what channel n of a pixel has of what is left of channel m, k pixels to
+        the left of it; float64.
         """
         reach, channels = len(self.kernel) - 1, self.num_channels
-        matrices = np.zeros((reach + 1, width, channels, width, channels))
-        for index in range(2 * reach + 1):
-            offset = index - reach  # From a pixel to the one that it takes something of.
-            to = np.arange(max(0, -offset), min(width, width - offset))
-            # Two lists of indices around slices: their axis comes first.
-            matrices[:, to + offset, :, to, :] = self.kernel[:, index]
-        return matrices.reshape(reach + 1, width * channels, width * channels)
+        own = self.kernel[-1].astype(np.float64)
+        first = np.linalg.inv(own[reach])
+        response = np.zeros((width, channels, channels))
+        response[0] = first
+        for place in range(1, width):
+            for left in range(1, min(place, reach) + 1):
+                response[place] -= response[place - left] @ own[reach - left] @ first
+        return response
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """The map of `[n, H, W, c]`, in float64."""
-        number, height, width, channels = images.shape
-        matrices = self.row_matrices(width)
-        rows = (images.astype(np.float64) - self.mean).reshape(number, height, width * channels)
-        padded = np.pad(rows, ((0, 0), (len(matrices) - 1, 0), (0, 0)))
-        found = sum(padded[:, index : index + height] @ each for index, each in enumerate(matrices))
-        return np.reshape(found, images.shape)
+        reach, (height, width) = len(self.kernel) - 1, images.shape[1:3]
+        around = ((0, 0), (reach, 0), (reach, reach), (0, 0))
+        padded = np.pad(images.astype(np.float64) - self.mean, around)
+        found = np.zeros(images.shape)
+        for row, column in (*causal_offsets(reach), (0, 0)):
+            top, left = reach + row, reach + column
+            taken = padded[:, top : top + height, left : left + width]
+            found += taken @ self.kernel[top, left].astype(np.float64)
+        return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Whitening) and self.to_dict() == other.to_dict()
