@@ -246,6 +246,13 @@ def test_an_unknown_field_is_refused(config):
         config.from_dict(None)
 
 
+@pytest.mark.parametrize(("field", "value"), [("channel_rotation", "klt"), ("whitening", "causal")])
+def test_what_a_given_factorization_has_is_not_fitted(field, value):
+    rule = f"`{field}` must be none where `factorization_path` gives a factorization"
+    with pytest.raises(ConfigError, match=rule):
+        TrainConfig(factorization_path="f.npz", **{field: value})
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("coupling_masks", "swapped"), ("level_blocks", (1, 2))]
 )

@@ -62,9 +62,10 @@ class ImageBijector(tfb.Bijector):
         ```
     """
 
-    # Whether all it does is one matrix, the same for the channels of each pixel: what a probe of its
-    # log-det may rely on.
-    acts_by_pixel = False
+    # r where the latents of each pixel are made of its own channels by one matrix, and of pixels at most
+    # r rows and columns away that come before it in raster order, as a probe may rely on: 0 of what acts
+    # on each pixel by itself. None = it has no such structure.
+    causal_reach: int | None = None
 
     def __init__(
         self,

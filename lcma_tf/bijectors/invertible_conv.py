@@ -67,7 +67,7 @@ class InvertibleConv(ImageBijector):
         ```
     """
 
-    acts_by_pixel = True
+    causal_reach = 0
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class ChannelRotation(ImageBijector):
         ```
     """
 
-    acts_by_pixel = True
+    causal_reach = 0
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Unpack
 
 import tensorflow as tf
@@ -9,21 +10,23 @@ import tensorflow as tf
 from lcma_tf.bijectors.base import ImageBijector
 from lcma_tf.bijectors.pass_options import PassOptions
 from lcma_tf.factorization.whitening import Whitening
+from lcma_tf.integers import is_integer
 
 __all__ = ["CausalWhitening"]
 
 
 class CausalWhitening(ImageBijector):
-    """Leaves of each pixel what the pixels above and to the left do not say of it; not trained.
+    """Leaves of each pixel what those before it in raster order do not say of it; not trained.
 
-        inverse    x[i, j] = sum over neighbours (a, b) and (0, 0) of K[a, b]^T (y[i + a, j + b] - mean)
-        forward    y[i, j] from those above and to the left, row by row
-        log-det    inverse: log K[0, 0][n, n] at every dimension of channel n; forward: its negative
+        inverse    x[i, j] = sum over (a, b) of K[a, b]^T (y[i + a - r, j + b - r] - mean)
+        forward    y[i, j] from those before it, row by row
+        log-det    inverse: log K[r, r][n, n] at every dimension of channel n; forward: its negative
 
-    K is the kernel of a `Whitening`, (0, 0) its own pixel. `inverse` is one convolution; `forward` finds
-    one row of the image after the other, in as many steps. After it a
-    *dimension* is a place and what a predictor from its neighbours has left of a channel there, in units
-    of its standard deviation: masks and contributions behind it are in these coordinates.
+    K is the kernel of a `Whitening` of reach r, which says what lies before a pixel. `inverse` is one
+    convolution; `forward` finds one row of the image after the other, in as many steps. Both are
+    computed in float64 whatever the type of the images: what one rounds away the other would enlarge.
+    After it a *dimension* is a place and what a predictor from its neighbours has left of a channel
+    there, in units of its standard deviation: masks and contributions are in these coordinates.
 
     Shapes: x and y `[..., h, w, c]`. Source: linear prediction by least squares, as in lossless coding
     of images; the flow behind it codes what is left.
@@ -33,7 +36,7 @@ class CausalWhitening(ImageBijector):
         event_shape: `(h, w, c)`, checked on every call.
 
     Raises:
-        ValueError: `event_shape` has other channels.
+        ValueError: `whitening` is none, or `event_shape` no shape of images of its channels.
 
     Example:
         ```python
@@ -54,40 +57,45 @@ class CausalWhitening(ImageBijector):
     def __init__(
         self, whitening: Whitening, event_shape: tuple[int, ...], name: str = "causal_whitening"
     ):
-        if event_shape[-1] != whitening.num_channels:
+        if not isinstance(whitening, Whitening):
+            raise ValueError(f"`whitening` must be a Whitening; got {type(whitening).__name__}.")
+        shape: tuple = tuple(event_shape) if isinstance(event_shape, Iterable) else ()
+        is_shape = len(shape) == 3 and all(is_integer(size) and size >= 1 for size in shape)
+        if not is_shape or shape[-1] != whitening.num_channels:
             raise ValueError(
-                f"`event_shape` must have {whitening.num_channels} channels, as the whitening; "
-                f"got {tuple(event_shape)}."
+                f"`event_shape` must be (h, w, {whitening.num_channels}), with the channels of the "
+                f"whitening; got {event_shape}."
             )
-        super().__init__(event_shape, name=name)
+        super().__init__(shape, name=name)
         self.whitening = whitening
-        # Turned around, as the convolutions of TensorFlow are none.
-        self._response = whitening.row_response(event_shape[1])[::-1]
+        self.causal_reach = whitening.reach
+        # Turned around: convolutions of TensorFlow are correlations.
+        self._response = whitening.row_response(shape[1])[::-1]
 
     def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
-        reach = len(self.whitening.kernel) - 1
-        centred = y - tf.constant(self.whitening.mean, y.dtype)
+        reach, kernel = self.whitening.reach, tf.constant(self.whitening.kernel, tf.float64)
+        centred = tf.cast(y, tf.float64) - tf.constant(self.whitening.mean, tf.float64)
         around = [[0, 0], [reach, 0], [reach, reach], [0, 0]]
-        x = tf.nn.conv2d(centred, tf.constant(self.whitening.kernel, y.dtype), 1, around)
-        return x, self._terms(y, 1.0)
+        x = tf.nn.conv2d(centred, kernel, 1, around)
+        return tf.cast(x, y.dtype), self._terms(y, 1.0)
 
     def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
-        reach, width = len(self.whitening.kernel) - 1, x.shape[2]
-        from_above = tf.constant(self.whitening.kernel[:-1], x.dtype)
-        response = tf.constant(self._response, x.dtype)
+        reach, width = self.whitening.reach, x.shape[2]
+        from_above = tf.constant(self.whitening.kernel[:-1], tf.float64)
+        response = tf.constant(self._response, tf.float64)
         beside = [[0, 0], [0, 0], [reach, reach], [0, 0]]
 
         def find(above, row):
-            """The next row, behind those above it, `[N, reach, w, c]`, from what is left of it."""
-            row -= tf.squeeze(tf.nn.conv2d(above, from_above, 1, beside), 1)
+            """The rows above the next but one, `[N, reach, w, c]`, from what is left of the next."""
+            row -= tf.nn.conv2d(above, from_above, 1, beside)[:, 0]
             row = tf.nn.conv1d(tf.pad(row, [[0, 0], [width - 1, 0], [0, 0]]), response, 1, "VALID")
             return tf.concat([above[:, 1:], row[:, tf.newaxis]], axis=1)
 
-        rows = tf.transpose(x, [1, 0, 2, 3])
-        above = tf.zeros([tf.shape(x)[0], reach, *x.shape[2:]], x.dtype)
-        found = tf.scan(find, rows, above)
-        y = tf.transpose(found[:, :, -1], [1, 0, 2, 3])
-        return y + tf.constant(self.whitening.mean, x.dtype), self._terms(x, -1.0)
+        rows = tf.transpose(tf.cast(x, tf.float64), [1, 0, 2, 3])
+        above = tf.zeros([tf.shape(x)[0], reach, *x.shape[2:]], tf.float64)
+        found = tf.scan(find, rows, above)[:, :, -1]
+        y = tf.transpose(found, [1, 0, 2, 3]) + tf.constant(self.whitening.mean, tf.float64)
+        return tf.cast(y, x.dtype), self._terms(x, -1.0)
 
     def _terms(self, images, sign):
         return tf.zeros_like(images) + tf.constant(sign * self.whitening.log_scale, images.dtype)

@@ -22,7 +22,7 @@ class Decided(NamedTuple):
     Args:
         splits: whether dimensions leave the flow at its scales; networks are others where none does.
         turns: whether the channels of its images are turned first, if there are several.
-        whitens: whether its images are whitened.
+        whitens: whether its images are whitened; with what is this run's matter, as its rotation is.
     """
 
     splits: bool
@@ -31,7 +31,7 @@ class Decided(NamedTuple):
 
     @classmethod
     def of(cls, factorization: Factorization) -> Decided:
-        """That of a factorization that there is."""
+        """What of `factorization` itself."""
         turns = factorization.rotation(0) is not None
         return cls(bool(factorization.masks), turns, factorization.whitening is not None)
 
@@ -73,10 +73,10 @@ def initial_flow(
         require(
             ours == theirs, "initialize_from", rule, f"{os.fspath(path)} with {name}={theirs!r}"
         )
-    named = {"splits": "splits", "its channels turned": "turns", "its images whitened": "whitens"}
-    if model.config.image_shape[-1] == 1:  # Of one channel there is nothing to turn.
-        del named["its channels turned"]
-    for what, name in named.items():
+    named = [("splits", "splits"), ("its images whitened", "whitens")]
+    if model.config.image_shape[-1] > 1:  # Of one channel there is nothing to turn.
+        named.append(("its channels turned", "turns"))
+    for what, name in named:
         ours, theirs = getattr(decided, name), getattr(Decided.of(model.factorization), name)
         rule = f"the run of a flow {'with' if ours else 'without'} {what}, as this one"
         require(ours == theirs, "initialize_from", rule, os.fspath(path))

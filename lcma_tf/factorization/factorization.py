@@ -215,7 +215,8 @@ class Factorization:
             unpacked.append(bits[: int(np.prod(shape))].astype(bool).reshape(shape))
             shape = _next_shape(shape, splits=True)
         rotations = [r if r is None else np.array(r) for r in values.get("rotations", ())]
-        whitening = Whitening(**values["whitening"]) if "whitening" in values else None
+        whitening = values.get("whitening")
+        whitening = None if whitening is None else Whitening.from_dict(whitening)
         image_shape, masks = tuple(values["image_shape"]), tuple(unpacked)
         return cls(values["rule"], image_shape, masks, values["seed"], rotations, whitening)
 
@@ -232,8 +233,8 @@ class Factorization:
         """Reads and validates a file that `save` wrote; nothing in it is unpickled.
 
         Raises:
-            FactorizationError: no such file, a torn, damaged or foreign one, or masks or rotations that
-                break the rules.
+            FactorizationError: no such file, a torn, damaged or foreign one, or masks, rotations or a
+                whitening that break the rules.
         """
         entries = read_factorization(path)
         try:

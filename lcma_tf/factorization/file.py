@@ -67,7 +67,7 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
     """Reads what `write_factorization` wrote.
 
     Raises:
-        FactorizationError: no such file, or a torn, damaged or foreign one.
+        FactorizationError: no such file, a torn, damaged or foreign one, or a whitening that is none.
     """
     place = f"The factorization {os.fspath(path)!r} must"
     try:

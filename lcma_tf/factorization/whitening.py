@@ -1,8 +1,9 @@
-"""Causal whitening: what a pixel is beyond its neighbours above and to the left. NumPy only."""
+"""Causal whitening: what a pixel is beyond its neighbours before it in raster order. NumPy only."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ __all__ = ["Whitening", "causal_offsets"]
 class Whitening:
     """A fixed linear map of images that leaves each pixel what its causal neighbours do not say of it.
 
-    Causal are the pixels of the `r` rows above, `r` columns to either side, those up to `r` to the left,
-    and, within the pixel, the channels before. Beyond the border every pixel is the mean. So in raster
-    order the map is triangular: its log-det is `H W sum log diag kernel[r, r]`, and it is inverted pixel
-    by pixel. `lcma_tf.fit_whitening` fits one by least squares; any that keeps the rules is welcome.
+    Causal are the pixels of the `r` rows above, up to `r` columns to either side, those up to `r` to the
+    left in the same row, and, within the pixel, the channels before. So in raster order the map is
+    triangular, its log-det is `H W sum log diag kernel[r, r]`, and it is inverted pixel by pixel. Beyond
+    the border every pixel is the mean.
+
+    `lcma_tf.fit_whitening` fits one that is stable; one of your own is as exact as float64 is where its
+    inverse, which is recursive, does not let errors grow from row to row.
 
     Args:
         kernel: `[r + 1, 2 r + 1, c, c]`, r at least 1: `kernel[a, b, m, n]` is what channel n of pixel
@@ -61,16 +65,19 @@ class Whitening:
                 f"`whitening_mean` must have shape {(channels,)}, that of the kernel's channels; "
                 f"got {self.mean.shape}."
             )
-        centre = self.kernel[-1, rows - 1]
-        if (
-            self.kernel[-1, rows:].any()
-            or np.tril(centre, -1).any()
-            or not (np.diag(centre) > 0).all()
-        ):
+        own = self.kernel[-1, self.reach]
+        _check_zero("right of the pixel in its own row", self.kernel[-1, rows:])
+        _check_zero("where a channel would take of a later one", np.tril(own, -1))
+        if not (np.diag(own) > 0).all():
             raise FactorizationError(
-                "`whitening_kernel` must be causal: zero right of the pixel in its own row, "
-                "upper triangular within the pixel, its diagonal above 0; got one that is not."
+                "`whitening_kernel` must be above 0 on the diagonal of its own pixel; "
+                f"got {np.diag(own).min():g}."
             )
+
+    @property
+    def reach(self) -> int:
+        """r: how many rows above and columns to either side a pixel takes of."""
+        return len(self.kernel) - 1
 
     @property
     def num_channels(self) -> int:
@@ -80,7 +87,7 @@ class Whitening:
     @property
     def log_scale(self) -> np.ndarray:
         """`log diag kernel[r, r]`, float64 `[c]`: the log-det term of each dimension, nats."""
-        return np.log(np.diag(self.kernel[-1, len(self.kernel) - 1]).astype(np.float64))
+        return np.log(np.diag(self.kernel[-1, self.reach]).astype(np.float64))
 
     def row_response(self, width: int) -> np.ndarray:
         """How a row is found from what is left of it, when the rows above are known: `[width, c, c]`.
@@ -88,27 +95,53 @@ class Whitening:
         `response[k, m, n]` is what channel n of a pixel has of what is left of channel m, k pixels to
         the left of it; float64.
         """
-        reach, channels = len(self.kernel) - 1, self.num_channels
         own = self.kernel[-1].astype(np.float64)
-        first = np.linalg.inv(own[reach])
-        response = np.zeros((width, channels, channels))
-        response[0] = first
+        response = np.zeros((width, *own.shape[1:]))
+        response[0] = first = np.linalg.inv(own[self.reach])
         for place in range(1, width):
-            for left in range(1, min(place, reach) + 1):
-                response[place] -= response[place - left] @ own[reach - left] @ first
+            for left in range(1, min(place, self.reach) + 1):
+                response[place] -= response[place - left] @ own[self.reach - left] @ first
         return response
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """The map of `[n, H, W, c]`, in float64."""
-        reach, (height, width) = len(self.kernel) - 1, images.shape[1:3]
-        around = ((0, 0), (reach, 0), (reach, reach), (0, 0))
+        """The map of `[n, H, W, c]`, in float64.
+
+        Raises:
+            FactorizationError: images of another rank or number of channels.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[-1] != self.num_channels:
+            raise FactorizationError(
+                f"`images` must be [n, H, W, {self.num_channels}]; got {images.shape}."
+            )
+        height, width = images.shape[1:3]
+        around = ((0, 0), (self.reach, 0), (self.reach, self.reach), (0, 0))
         padded = np.pad(images.astype(np.float64) - self.mean, around)
         found = np.zeros(images.shape)
-        for row, column in (*causal_offsets(reach), (0, 0)):
-            top, left = reach + row, reach + column
+        for row, column in (*causal_offsets(self.reach), (0, 0)):
+            top, left = self.reach + row, self.reach + column
             taken = padded[:, top : top + height, left : left + width]
             found += taken @ self.kernel[top, left].astype(np.float64)
         return found
+
+    def inverse(self, left: np.ndarray) -> np.ndarray:
+        """The images `[n, H, W, c]` of which `left` is what is left, in float64, row by row."""
+        number, height, width, channels = left.shape
+        reach, kernel = self.reach, self.kernel.astype(np.float64)
+        response = self.row_response(width)
+        back = np.arange(width) - np.arange(width)[:, None]  # From where it comes to where it goes.
+        spread = np.where(back[:, :, None, None] < 0, 0, response[back]).transpose(0, 2, 1, 3)
+        spread = spread.reshape(width * channels, width * channels)
+        found = np.zeros((number, height + reach, width + 2 * reach, channels))
+        for row in range(height):
+            known = sum(
+                found[:, row + above, column : column + width] @ kernel[above, column]
+                for above in range(reach)
+                for column in range(2 * reach + 1)
+            )
+            rest = (left[:, row] - known).reshape(number, -1) @ spread
+            found[:, row + reach, reach : reach + width] = rest.reshape(number, width, channels)
+        return found[:, reach:, reach : reach + width] + self.mean
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Whitening) and self.to_dict() == other.to_dict()
@@ -121,44 +154,21 @@ class Whitening:
         return {"kernel": self.kernel.tolist(), "mean": self.mean.tolist()}
 
     @classmethod
-    def of_moments(cls, moments: np.ndarray, mean: np.ndarray, reach: int) -> Whitening:
-        """The one that predicts best, from second moments, with a residual of variance 1.
-
-        Args:
-            moments: `[k, k]`, mean products of what belongs to a pixel: the channels of each of its
-                neighbours, in the order of `causal_offsets(reach)`, then its own, all less the mean.
-            mean: `[c]`.
-            reach: r.
-
-        Raises:
-            FactorizationError: a channel is wholly said by the others, so that nothing is left of it.
-        """
-        channels, offsets = len(mean), causal_offsets(reach)
-        kernel = np.zeros((reach + 1, 2 * reach + 1, channels, channels))
-        first = len(offsets) * channels
-        for channel in range(channels):
-            known, own = slice(0, first + channel), first + channel
-            # The least of several, where neighbours say the same as one another.
-            weights = np.linalg.lstsq(moments[known, known], moments[known, own], rcond=1e-12)[0]
-            variance = moments[own, own] - weights @ moments[known, own]
-            if not variance > 1e-9 * max(moments[own, own], 1e-9):  # A NaN is not.
-                raise FactorizationError(
-                    "`images` must differ from what their pixels' neighbours say, so that there is "
-                    f"something to whiten; nothing is left of channel {channel}."
-                )
-            deviation = np.sqrt(variance)
-            for place, (row, column) in enumerate(offsets):
-                taken = weights[place * channels : (place + 1) * channels]
-                kernel[row + reach, column + reach, :, channel] = -taken / deviation
-            kernel[reach, reach, :channel, channel] = -weights[first:] / deviation
-            kernel[reach, reach, channel, channel] = 1 / deviation
-        return cls(kernel, mean)
+    def from_dict(cls, values: Mapping[str, Any]) -> Whitening:
+        """The inverse of `to_dict`."""
+        return cls(np.array(values["kernel"]), np.array(values["mean"]))
 
 
 def causal_offsets(reach: int) -> list[tuple[int, int]]:
     """Where the causal neighbours of a pixel are, `(rows, columns)` from it, in raster order."""
     above = [(row, column) for row in range(-reach, 0) for column in range(-reach, reach + 1)]
     return above + [(0, column) for column in range(-reach, 0)]
+
+
+def _check_zero(where: str, entries: np.ndarray) -> None:
+    if entries.any():
+        largest = entries.flat[np.abs(entries).argmax()]
+        raise FactorizationError(f"`whitening_kernel` must be zero {where}; got {largest:g}.")
 
 
 def _checked_array(name: str, value: Any, rank: int) -> np.ndarray:
@@ -172,8 +182,10 @@ def _checked_array(name: str, value: Any, rank: int) -> np.ndarray:
             f"`{name}` must be an array of real numbers with {rank} dimensions; "
             f"got {found.dtype} {found.shape}."
         )
-    found = found.astype(np.float32)
+    with np.errstate(over="ignore"):  # Refused below.
+        found = found.astype(np.float32)
     if not np.isfinite(found).all():
-        raise FactorizationError(f"`{name}` must be finite; got an entry that is not.")
+        bad = found[~np.isfinite(found)][0]
+        raise FactorizationError(f"`{name}` must be finite in float32; got {bad}.")
     found.setflags(write=False)
     return found

@@ -191,9 +191,8 @@ def processor() -> str:
 
 
 def _key(flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> str:
-    if (
-        train.split_rule == "none"
-    ):  # A study gives one flow to all its rules; this one reads less of it.
+    # A study gives one flow to all its rules; this one reads less of it.
+    if train.split_rule == "none":
         aligned = flow.coupling_masks == "aligned"
         masks = "checkerboard" if aligned else flow.coupling_masks
         flow = dataclasses.replace(flow, exit_prior="standard", coupling_masks=masks)

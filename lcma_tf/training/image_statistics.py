@@ -16,15 +16,19 @@ from lcma_tf.config import FlowConfig, require_kind
 from lcma_tf.data import evaluation_batches
 from lcma_tf.data.pipeline import batch_spec
 from lcma_tf.factorization import Factorization, FactorizationError, Whitening
+from lcma_tf.factorization.checks import check_seed
 from lcma_tf.factorization.rotation import klt
-from lcma_tf.factorization.whitening import causal_offsets
+from lcma_tf.factorization.whitening_fit import causal_moments, stable_predictor
 
 __all__ = ["fit_channel_rotation", "fit_whitening", "sample_logits"]
 
 _BATCH = 256
 _MAX_SAMPLES = 800  # Covariances of 3x3 blocks, over all places: more changes no decision.
-_REACH = 2  # To a Gaussian of 32x32 photographs 3 is worth 0.02 bits/dim more, and 1 costs 0.014.
-_MAX_FITTED = 5_000  # Images of a thousand pixels and more, for a hundred numbers.
+# Of a prediction: of 32x32 photographs 1 leaves 0.014 bits/dim more to a Gaussian, 3 has twice as many
+# numbers for 0.02 less.
+_REACH = 2
+_MAX_PLACES = 5_000_000  # To fit a hundred numbers to.
+_PLACES_AT_ONCE = 2**18
 
 
 def fit_channel_rotation(config: FlowConfig, images: np.ndarray) -> np.ndarray:
@@ -66,15 +70,17 @@ def fit_whitening(
 ) -> Whitening:
     """The least-squares prediction of a pixel by the 12 neighbours before it in raster order.
 
-    These are the two rows above, two columns to either side, and two pixels to the left, with all their
-    channels, and the pixel's own channels before the one that is predicted. Fitted behind the pixel
-    transform, with dequantization noise, to all places of at most 5,000 of the images; what is left of
-    a channel is put in units of its standard deviation there.
+    These are those of the two rows above, two columns to either side, and two to the left, with all
+    their channels, and the pixel's own channels before the one that is predicted. Fitted behind the
+    pixel transform, with dequantization noise, to some five million places of images drawn from the set;
+    what is left of a channel is put in units of its standard deviation there. Where the inverse of the
+    best prediction would let errors grow, it is held back by a ridge, the least of several that do not.
 
     Args:
         config: whose pixel transform and image shape are meant.
         images: the training set, `[N, H, W, C]`, at least one.
-        factorization: whose first rotation turns the colours before, if it has one.
+        factorization: whose first rotation turns the colours before, if it has one; a whitening that it
+            has is not read.
         seed: which images, and their noise.
 
     Raises:
@@ -99,27 +105,25 @@ def fit_whitening(
         model = lcma_tf.FlowModel(config, dataclasses.replace(decided, whitening=whitening))
         ```
     """
-    _check(config, images)
-    channels = config.image_shape[-1]
-    chosen, rng = _chosen(images, _MAX_FITTED, seed)
-    batches = [chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)]
-    total, count = np.zeros(channels), 0
-    size = (len(causal_offsets(_REACH)) + 1) * channels
-    moments = np.zeros((size, size))
-    bar = keras.utils.Progbar(2 * len(chosen), unit_name="image")
-    state = rng.bit_generator.state
-    for has_mean in (False, True):
-        rng.bit_generator.state = state  # The same noise again.
+    _check(config, images, factorization, seed)
+    height, width, _ = config.image_shape
+    chosen, rng = _chosen(images, max(_MAX_PLACES // (height * width), 1), seed)
+    size = max(_PLACES_AT_ONCE // (height * width), 1)
+    batches = [chosen[start : start + size] for start in range(0, len(chosen), size)]
+
+    def each(tell):
+        rng.bit_generator.state = state  # The same noise each time.
         for indices in batches:
             noise = rng.random((len(indices), *config.image_shape))
-            logits = _turned(_logits(config, images[indices], noise), factorization)
-            if has_mean:
-                moments += _causal_moments(logits - total / count)
-            else:
-                total += logits.sum(axis=(0, 1, 2))
-                count += logits.size // channels
-            bar.add(len(indices))
-    return Whitening.of_moments(moments / count, total / count, _REACH)
+            yield _turned(_logits(config, images[indices], noise), factorization)
+            tell(len(indices))
+
+    state, places = rng.bit_generator.state, len(chosen) * height * width
+    bar = keras.utils.Progbar(2 * len(chosen), unit_name="image")  # Each is looked at twice.
+    mean = np.sum([logits.sum(axis=(0, 1, 2)) for logits in each(bar.add)], axis=0) / places
+    products = [causal_moments(logits - mean, _REACH) for logits in each(bar.add)]
+    moments = np.sum(products, axis=0) / places
+    return stable_predictor(moments, mean, _REACH, (height, width))
 
 
 def sample_logits(
@@ -143,12 +147,14 @@ def sample_logits(
         DataError: images of another type or rank.
         FactorizationError: images of another shape, none, or pixels outside 0..255.
     """
-    _check(config, images)
+    _check(config, images, factorization, seed)
     chosen, rng = _chosen(images, _MAX_SAMPLES, seed)
     noise = rng.random((len(chosen), *config.image_shape))
     logits = _turned(_logits(config, images[chosen], noise), factorization)
-    whitening = None if factorization is None else factorization.whitening
-    return logits if whitening is None else whitening(logits)
+    if factorization is not None and factorization.whitening is not None:
+        for index, image in enumerate(logits):  # One by one: of large ones all would not fit.
+            logits[index] = factorization.whitening(image[np.newaxis])[0]
+    return logits
 
 
 def _chosen(images: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
@@ -162,38 +168,33 @@ def _turned(logits: np.ndarray, factorization: Factorization | None) -> np.ndarr
     return logits if rotation is None else logits @ rotation.astype(np.float64).T
 
 
-def _causal_moments(images: np.ndarray) -> np.ndarray:
-    """Sums over all places of `[n, h, w, c]` of products: of each pixel's causal neighbours and its own.
-
-    Beyond the border every pixel is 0.
-    """
-    _, height, width, channels = images.shape
-    padded = np.pad(images, ((0, 0), (_REACH, 0), (_REACH, _REACH), (0, 0)))
-    columns = [
-        padded[:, _REACH + row :, _REACH + column :][:, :height, :width]
-        for row, column in (*causal_offsets(_REACH), (0, 0))
-    ]
-    known = np.concatenate(columns, axis=-1).reshape(-1, len(columns) * channels)
-    return known.T @ known
-
-
 def _logits(config: FlowConfig, images, noise) -> np.ndarray:
     transform = PIXEL_TRANSFORMS[config.pixel_transform](config.alpha, config.image_shape)
     pixels = dequantize(tf.convert_to_tensor(images), tf.constant(noise, tf.float64), tf.float64)
-    logits, terms = transform.inverse_and_terms(pixels)
-    if not np.isfinite(
-        terms.numpy()
-    ).all():  # Of pixels that the transform does not take it is not.
-        found = f"{np.min(images):g} to {np.max(images):g}"
-        raise FactorizationError(f"`images` must hold pixels from 0 to 255; got {found}.")
-    return logits.numpy()
+    return transform.inverse_and_terms(pixels)[0].numpy()
 
 
-def _check(config: FlowConfig, images: np.ndarray) -> None:
+def _check(
+    config: FlowConfig,
+    images: np.ndarray,
+    factorization: Factorization | None = None,
+    seed: int = 0,
+) -> None:
     require_kind("config", config, FlowConfig)
     batch_spec(images)  # Refuses another type or rank.
-    if images.shape[1:] != config.image_shape or not len(images):
+    shape = config.image_shape
+    if images.shape[1:] != shape or not len(images):
         raise FactorizationError(
-            f"`images` must have shape {('N', *config.image_shape)}, N at least 1; "
-            f"got {images.shape}."
+            f"`images` must have shape {('N', *shape)}, N at least 1; got {images.shape}."
         )
+    low, high = (0, 255) if images.dtype == np.uint8 else (np.min(images), np.max(images))
+    if not (low >= 0 and high <= 255):  # A NaN is neither.
+        raise FactorizationError(
+            f"`images` must hold pixels from 0 to 255; got {low:g} to {high:g}."
+        )
+    require_kind("factorization", factorization, Factorization, or_none=True)
+    if factorization is not None and factorization.image_shape != shape:
+        raise FactorizationError(
+            f"`factorization` must be for images of {shape}; got one for {factorization.image_shape}."
+        )
+    check_seed(seed)

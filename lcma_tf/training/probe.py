@@ -71,15 +71,16 @@ def measured_log_det(bijector: ImageBijector, y: tf.Tensor) -> tf.Tensor:
     itself: J = [[1, 0], [B, D]] with a diagonal D, in the order (kept, changed), or a permutation. So
     for any direction w the entries of `J^T w` at the changed positions are D w, and with w = +-1 the sum
     of `log |J^T w|` over them is `log |det J|`. One backward pass for each bijector, at the value where
-    the flow meets it, gives them all; their sum is the log-det of the flow. A 1x1 convolution, which
-    says that it `acts_by_pixel`, is a block for each pixel: c backward passes give the c rows of all.
-    No log-det that a bijector states is read, and nothing of how they are added up.
+    the flow meets it, gives them all; their sum is the log-det of the flow. What has a `causal_reach`, a
+    1x1 convolution (0) or a whitening, is triangular in raster order but for a block of each pixel: c
+    backward passes give the c rows of all blocks of pixels that are far enough apart. No log-det that
+    these bijectors state is read, and nothing of how they are added up.
 
     Sees: a term that is missing, wrong, of the wrong sign or counted twice, anywhere from the pixels to
     the latents; a conditioner that reads what its coupling changes (D is not diagonal); a kept
     position that is not kept (NaN). Does not see: what a batch does in training (moments of the batch);
-    a bijector that states neither its `changed_positions` nor that (a foreign one), whose stated log-det
-    is taken; errors that other images or weights would show.
+    a bijector that states none of the three (a foreign one), whose stated log-det is taken; errors that
+    other images or weights would show.
 
     Args:
         bijector: of any nesting.
@@ -98,11 +99,12 @@ def measured_log_det(bijector: ImageBijector, y: tf.Tensor) -> tf.Tensor:
 
 def _measured_part(part: ImageBijector, y: tf.Tensor, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
     """`inverse` of a bijector that is not made of others, and its log-det: `[N, h, w, c]`, `[N]`."""
-    with tf.GradientTape(persistent=part.acts_by_pixel, watch_accessed_variables=False) as tape:
+    reach = part.causal_reach
+    with tf.GradientTape(persistent=reach is not None, watch_accessed_variables=False) as tape:
         tape.watch(y)
         x, terms = part.inverse_and_terms(y)
-    if part.acts_by_pixel:
-        return x, _log_det_of_blocks(tape, x, y)
+    if reach is not None:
+        return x, _log_det_of_blocks(tape, x, y, reach)
     changed = part.changed_positions
     if changed is None:
         return x, tf.reduce_sum(terms, [1, 2, 3])
@@ -118,17 +120,32 @@ def _measured_part(part: ImageBijector, y: tf.Tensor, seed: int) -> tuple[tf.Ten
     return x, tf.reduce_sum(log_det, [1, 2, 3])
 
 
-def _log_det_of_blocks(tape: tf.GradientTape, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """`log |det dx/dy|`, `[N]`, where each pixel depends on itself alone: the sum of its blocks'.
+def _log_det_of_blocks(tape: tf.GradientTape, x: tf.Tensor, y: tf.Tensor, reach: int) -> tf.Tensor:
+    """`log |det dx/dy|`, `[N]`, where pixels depend on themselves and those before them: by blocks.
 
-    What leaks from one pixel to another adds to an entry of a block, and shows as a wrong sum.
+    What leaks to a pixel adds to an entry of a block, and shows as a wrong sum; or it is found where
+    nothing may be, right of a pixel (NaN).
     """
-    channels = x.shape[-1]
-    rows = [
-        tape.gradient(x, y, output_gradients=tf.broadcast_to(row, tf.shape(x)))
-        for row in tf.unstack(tf.eye(channels, dtype=x.dtype))
-    ]
-    return tf.reduce_sum(tf.linalg.slogdet(tf.stack(rows, axis=-2))[1], [1, 2])
+    _, height, width, channels = x.shape
+    blocks, leaked = tf.zeros([*y.shape, channels], x.dtype), tf.zeros_like(y)
+    for first in np.ndindex(reach + 1, 2 * reach + 1):
+        # Pixels of which no two take of one and the same.
+        at = np.zeros((height, width, 1))
+        at[first[0] :: reach + 1, first[1] :: 2 * reach + 1] = 1
+        right = sum((_moved_right(at, by) for by in range(1, reach + 1)), np.zeros_like(at))
+        rows = [
+            tape.gradient(x, y, tf.broadcast_to(tf.constant(at * one, x.dtype), tf.shape(x)))
+            for one in np.eye(channels)
+        ]
+        rows = tf.stack(rows, axis=-1)  # `[N, h, w, from, to]`.
+        blocks += rows * tf.constant(at[..., np.newaxis], x.dtype)
+        leaked += tf.reduce_sum(tf.abs(rows) * tf.constant(right[..., np.newaxis], x.dtype), -1)
+    log_det = tf.reduce_sum(tf.linalg.slogdet(blocks)[1], [1, 2])
+    return tf.where(tf.reduce_any(leaked > 0, [1, 2, 3]), math.nan, log_det)
+
+
+def _moved_right(at: np.ndarray, by: int) -> np.ndarray:
+    return np.pad(at, ((0, 0), (by, 0), (0, 0)))[:, : at.shape[1]]
 
 
 class ProbeEachEpoch(keras.callbacks.Callback):

@@ -12,6 +12,7 @@ from lcma_tf import Factorization, FactorizationError
 from lcma_tf.bijectors import CausalWhitening
 from lcma_tf.factorization import Whitening
 from lcma_tf.factorization.whitening import causal_offsets
+from lcma_tf.factorization.whitening_fit import predictor
 from testing import (
     TOLERANCE,
     assert_close,
@@ -50,7 +51,7 @@ def test_the_fit_finds_what_the_images_were_made_by(reach):
     kernel[-1, reach - 1] = [[-0.8, 0.1], [0.0, -0.2]]
     kernel[-2, reach] = [[-0.4, 0.0], [0.3, -0.1]]
     kernel[-2, reach + 1] = [[0.2, 0.0], [0.0, 0.1]]
-    found = Whitening.of_moments(moments_of(kernel, reach), np.array([1.0, -1.0]), reach)
+    found = predictor(moments_of(kernel, reach), np.array([1.0, -1.0]), reach)
     np.testing.assert_allclose(found.kernel, kernel, atol=0.01)
     assert found.mean.tolist() == [1.0, -1.0]
     np.testing.assert_allclose(found.log_scale, np.log([2.0, 0.5]), atol=0.005)
@@ -61,7 +62,7 @@ def test_channels_of_which_nothing_is_left_are_refused():
     images = np.random.default_rng(0).normal(size=(1_000, size))
     images[:, -1] = images[:, :3].sum(axis=1)
     with pytest.raises(FactorizationError, match="nothing is left of channel 1"):
-        Whitening.of_moments(images.T @ images / 1_000, np.zeros(2), reach=1)
+        predictor(images.T @ images / 1_000, np.zeros(2), reach=1)
 
 
 def test_it_is_what_the_kernel_says_at_each_pixel():
@@ -73,8 +74,28 @@ def test_it_is_what_the_kernel_says_at_each_pixel():
         around = padded[:, row : row + 3, column : column + 5]
         expected = np.einsum("nabm,abmo->no", around, whitening.kernel.astype(np.float64))
         np.testing.assert_allclose(found[:, row, column], expected, atol=1e-12)
-    as_bijector = CausalWhitening(whitening, (4, 5, 2)).inverse(tf.constant(images))
-    np.testing.assert_allclose(as_bijector, found, atol=1e-12)
+    np.testing.assert_allclose(whitening.inverse(found), images, atol=1e-12)
+    bijector = CausalWhitening(whitening, (4, 5, 2))
+    np.testing.assert_allclose(bijector.inverse(tf.constant(images)), found, atol=1e-12)
+    np.testing.assert_allclose(bijector.forward(tf.constant(found)), images, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5, 2), (2, 1, 1, 2), (2, 1, 5, 2), (3, 5, 1, 2)])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_of_no_images_and_of_small_ones_both_ways_are_there(shape, jit_compile):
+    bijector = CausalWhitening(random_whitening(2), shape[1:])
+
+    @tf.function(jit_compile=jit_compile)
+    def there_and_back(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            again = bijector.forward(tf.identity(bijector.inverse(images)))
+        return again, tape.gradient(again, images)
+
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    again, gradient = there_and_back(tf.constant(images))
+    np.testing.assert_allclose(again, images, atol=1e-5)
+    np.testing.assert_allclose(gradient, np.ones(shape), atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["realnvp", "none"])
@@ -91,6 +112,7 @@ def test_it_is_kept_in_the_file_and_in_json(rule, tmp_path):
         np.testing.assert_array_equal(again.whitening.kernel, factorization.whitening.kernel)
     assert factorization != plain
     assert "whitening" not in plain.to_dict()  # As it was before.
+    assert Factorization.from_dict({**plain.to_dict(), "whitening": None}) == plain
     other = dataclasses.replace(plain, whitening=random_whitening(3, seed=1))
     assert other != factorization
 
@@ -100,7 +122,7 @@ def test_it_is_kept_in_the_file_and_in_json(rule, tmp_path):
     [
         ({"whitening_mean": None}, "whitening_kernel with whitening_mean; got"),
         ({"whitening_mean": np.zeros(2)}, r"valid one: `whitening_mean` must have shape \(3,\)"),
-        ({"whitening_kernel": np.zeros((2, 3, 3, 3))}, "valid one: .* must be causal"),
+        ({"whitening_kernel": np.zeros((2, 3, 3, 3))}, "valid one: .* must be above 0 on the diag"),
     ],
 )
 def test_a_file_that_holds_none_is_refused(tmp_path, changes, message):
@@ -127,11 +149,12 @@ def kernel(**entries):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (kernel(_1200=0.1), "must be causal"),  # Right of the pixel.
-        (kernel(_1110=0.1), "must be causal"),  # A channel by a later one.
-        (kernel(_1111=0.0), "must be causal"),
-        (kernel(_1111=-1.0), "must be causal"),
-        (kernel(_0000=np.nan), "`whitening_kernel` must be finite"),
+        (kernel(_1200=-0.1), "must be zero right of the pixel in its own row; got -0.1"),
+        (kernel(_1110=0.1), "must be zero where a channel would take of a later one; got 0.1"),
+        (kernel(_1111=0.0), "must be above 0 on the diagonal of its own pixel; got 0"),
+        (kernel(_1111=-1.0), "must be above 0 on the diagonal of its own pixel; got -1"),
+        (kernel(_0000=np.nan), "`whitening_kernel` must be finite in float32; got nan"),
+        (kernel(_0000=-1e300), "`whitening_kernel` must be finite in float32; got -inf"),
         (kernel()[:1], r"shape \[r \+ 1, 2 r \+ 1, c, c\], r at least 1; got \(1, 3, 2, 2\)"),
         (kernel()[:, :2], r"got \(2, 2, 2, 2\)"),
         (kernel()[..., :1], r"got \(2, 3, 2, 1\)"),
@@ -157,8 +180,17 @@ def test_another_mean_or_number_of_channels_is_refused():
         FactorizationError, match="`whitening` must be a Whitening or None; got str"
     ):
         dataclasses.replace(plain, whitening="causal")
-    with pytest.raises(ValueError, match="`event_shape` must have 2 channels, as the whitening"):
-        CausalWhitening(Whitening(kernel(), mean=[0.0, 0.0]), SHAPE)
+    whitening = Whitening(kernel(), mean=[0.0, 0.0])
+    for images in (np.zeros((1, 4, 4, 3)), np.zeros((4, 4, 2))):
+        with pytest.raises(FactorizationError, match=r"`images` must be \[n, H, W, 2\]; got"):
+            whitening(images)
+    for shape in (SHAPE, (4, 2), (), None, 3, (4, 0, 2), (4, None, 2)):
+        with pytest.raises(
+            ValueError, match=r"`event_shape` must be \(h, w, 2\), with the channels"
+        ):
+            CausalWhitening(whitening, shape)
+    with pytest.raises(ValueError, match="`whitening` must be a Whitening; got str"):
+        CausalWhitening("causal", SHAPE)
 
 
 @pytest.fixture(scope="module", params=["float32", "float64"])

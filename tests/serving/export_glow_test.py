@@ -38,7 +38,11 @@ def test_the_exported_graph_says_what_the_model_says(make, tmp_path):
     config = model.config
     told = f"{config.flow}, 2 scales, {config.base_dim} filters"
     own = "num_steps_per_scale 1" if config.flow == "glow" else "num_couplings 1"
-    assert f"{told}, {own}" in (version / "MODEL_CARD.md").read_text()
+    card = (version / "MODEL_CARD.md").read_text()
+    fitted = (
+        "colours turned" if whitening is None else "colours turned, images whitened, after that"
+    )
+    assert f"{told}, {own}" in card and f"| before the first scale | {fitted} |" in card
     images = random_images(3, (8, 8, 2))
     with CppSession(version) as session:
         scores = session.run("log_prob", {"images": images})["log_prob"]

@@ -4,15 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from lcma_tf import ConfigError, Factorization, FactorizationError
+from lcma_tf import ConfigError, Factorization, FactorizationError, FlowModel
+from lcma_tf.bijectors import CausalWhitening
 from lcma_tf.data import DataError
 from lcma_tf.factorization.rotation import klt
+from lcma_tf.training import image_statistics
 from lcma_tf.training.image_statistics import (
     fit_channel_rotation,
     fit_whitening,
     sample_logits,
 )
+from lcma_tf.training.probe import probe
 from testing import random_images, random_whitening, tiny_config
 
 SHAPE = (4, 4, 3)
@@ -65,8 +69,64 @@ def test_whitened_images_are_white(shape):
         for channel in range(shape[-1]):
             assert abs(correlation(white, away, channel)) < 0.06
     assert correlation(before, (0, 1), 0) > 0.2
-    across = np.corrcoef(white.reshape(-1, shape[-1]).T) if shape[-1] > 1 else np.eye(1)
-    np.testing.assert_allclose(across, np.eye(shape[-1]), atol=0.03)
+    if shape[-1] > 1:
+        across = np.corrcoef(white.reshape(-1, shape[-1]).T)
+        np.testing.assert_allclose(across, np.eye(shape[-1]), atol=0.03)
+
+
+def test_a_whitening_is_fitted_to_a_part_of_a_large_set(monkeypatch):
+    config, images = tiny_config(image_shape=SHAPE), random_images(600, SHAPE)
+    whole = fit_whitening(config, images)
+    monkeypatch.setattr(image_statistics, "_PLACES_AT_ONCE", 7 * 16)  # Seven images.
+    again = fit_whitening(config, images)
+    np.testing.assert_allclose(again.kernel, whole.kernel, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(image_statistics, "_MAX_PLACES", 300 * 16)
+    logits = []
+    count = image_statistics.causal_moments
+    monkeypatch.setattr(
+        image_statistics, "causal_moments", lambda x, reach: logits.append(x) or count(x, reach)
+    )
+    part = fit_whitening(config, images, seed=1)
+    assert sum(map(len, logits)) == 300
+    np.testing.assert_allclose(part.kernel, whole.kernel, atol=0.1)
+    assert part != fit_whitening(config, images, seed=2)
+
+
+@pytest.mark.parametrize("slope", [2.5, 3.0, 4.0])
+def test_images_whose_best_prediction_is_not_stable_come_back(slope):
+    """Waves along the columns: errors of the inverse grow by a part from row to row."""
+    config = tiny_config(image_shape=(64, 64, 1), num_scales=1)
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:64, :64]
+    phases = rng.uniform(0.1, 0.6, (16, 1, 1)) * (slope * rows + columns)
+    waves = 128 + 100 * np.sin(phases + rng.uniform(0, 6, (16, 1, 1)))
+    images = np.clip(waves + rng.normal(size=waves.shape), 0, 255).astype(np.uint8)[..., None]
+    whitening = fit_whitening(config, images)
+    model = FlowModel(config, Factorization("none", (64, 64, 1), whitening=whitening))
+    np.testing.assert_array_equal(model.decode(model.encode(images)), images)
+    assert probe(model, images).round_trip < 0.1
+    noise = tf.constant(rng.normal(size=(4, 64, 64, 1)))
+    drawn = CausalWhitening(whitening, (64, 64, 1)).forward(noise)
+    assert drawn.numpy().std() < 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"factorization": TURN}, ConfigError, "`factorization` must be a Factorization or None"),
+        (
+            {"factorization": Factorization("none", (8, 8, 3))},
+            FactorizationError,
+            r"`factorization` must be for images of \(4, 4, 3\); got one for \(8, 8, 3\)",
+        ),
+        ({"seed": -1}, FactorizationError, "`seed` must be at least 0; got -1"),
+        ({"seed": "a"}, FactorizationError, "`seed` must be an integer; got 'a'"),
+    ],
+)
+@pytest.mark.parametrize("function", [fit_whitening, sample_logits])
+def test_another_factorization_or_seed_is_refused(function, changes, error, message):
+    with pytest.raises(error, match=message):
+        function(tiny_config(image_shape=SHAPE), random_images(3, SHAPE), **changes)
 
 
 def correlation(images, away, channel):
@@ -82,7 +142,7 @@ def test_images_of_another_shape_cannot_be_looked_at(function):
             function(tiny_config(image_shape=SHAPE), images)
     with pytest.raises(DataError, match="`images` must be .*; got list"):
         function(tiny_config(image_shape=SHAPE), random_images(3, SHAPE).tolist())
-    for pixel, said in ((300, "0 to 300"), (-1, "-1 to 0"), (np.nan, "nan to nan")):
+    for pixel, said in ((255.5, "0 to 255.5"), (-1, "-1 to 0"), (np.nan, "nan to nan")):
         outside = np.zeros((3, *SHAPE), np.float32)
         outside[1, 2, 3] = pixel
         with pytest.raises(FactorizationError, match=f"pixels from 0 to 255; got {said}"):

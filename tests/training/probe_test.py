@@ -14,7 +14,7 @@ from lcma_tf.networks import LUMatrix
 from lcma_tf.training.history import STEP
 from lcma_tf.training.phase_files import PhaseFiles
 from lcma_tf.training.probe import COLUMNS, ProbeEachEpoch, measured_log_det, probe
-from testing import assert_close, jacobian, log_abs_det, random_images, tiny_flow
+from testing import assert_close, jacobian, log_abs_det, random_images, random_whitening, tiny_flow
 
 EVEN = masks.checkerboard(SHAPE)
 BITS = 1 / (np.prod(SHAPE) * math.log(2))  # Of an image of this shape, for each nat.
@@ -25,6 +25,30 @@ def test_what_is_measured_is_the_log_det_of_the_jacobian(case):
     bijector, y = case.make("float64"), data(case, [2], "float64")
     expected = [log_abs_det(jacobian(bijector.inverse, one)) for one in y]
     assert_close(measured_log_det(bijector, y), expected, 1e-10)
+
+
+def test_of_a_whitening_a_wrong_term_and_a_leak_are_seen():
+    whitening = random_whitening(2)
+    y = tf.constant(np.random.default_rng(0).normal(size=(2, 5, 7, 2)))
+    whitening, y = (
+        random_whitening(2),
+        tf.constant(np.random.default_rng(0).normal(size=(2, 5, 7, 2))),
+    )
+
+    class Wrong(bijectors.CausalWhitening):
+        def _terms(self, images, sign):
+            return 2 * super()._terms(images, sign)
+
+    class Leaks(bijectors.CausalWhitening):
+        def _inverse_and_terms(self, y, **options):
+            x, terms = super()._inverse_and_terms(y)
+            return x + 0.1 * tf.roll(y, -1, axis=2), terms
+
+    expected = 35 * whitening.log_scale.sum()
+    for kind in (bijectors.CausalWhitening, Wrong):
+        found = measured_log_det(kind(whitening, (5, 7, 2)), y)
+        np.testing.assert_allclose(found, [expected, expected], rtol=1e-12)
+    assert np.isnan(measured_log_det(Leaks(whitening, (5, 7, 2)), y)).all()
 
 
 def wrong(kind, inverse=None, forward=None):

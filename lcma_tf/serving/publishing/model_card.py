@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from lcma_tf.factorization import Factorization
 from lcma_tf.model import FlowModel
 from lcma_tf.serving.client.checks import MAX_TEMPERATURE
 
@@ -97,6 +98,7 @@ def model_card(
         f"{_each(config.level_widths, config.base_dim)} filters, "
         + ", ".join(f"{name} {value}" for name, value in config.own_fields().items()),
         "split rule": model.factorization.rule,
+        **_fitted(model.factorization),
         "parameters": f"{model.num_parameters:,}",
         "pixels in training": "real-valued: scores are log-densities of x + u, no bounds of a code"
         if config.real_valued
@@ -134,6 +136,13 @@ def model_card(
 
 def _each(of_levels, default):
     return "/".join(map(str, of_levels or [default]))
+
+
+def _fitted(factorization: Factorization) -> dict[str, str]:
+    """What was fitted to the data before training; cards of flows without have no such line."""
+    turned, whitened = factorization.rotation(0) is not None, factorization.whitening is not None
+    told = ["colours turned"] * turned + ["images whitened, after that"] * whitened
+    return {"before the first scale": ", ".join(told)} if told else {}
 
 
 def _bits(metrics, name):
