@@ -1,6 +1,6 @@
 """Draws `strip.png`, the picture of the README, from a finished run of the quickstart:
 
-    python docs/images/make_strip.py runs/quickstart
+    PYTHONPATH=. python docs/images/make_strip.py runs/quickstart
 
 Such a run is made by `python -m lcma_tf.train --flagfile=configs/quickstart.flags`.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import lcma_tf
 
 _SIDE = 4  # Images of a grid, down and across.
-_CHANNEL = 0  # Of the turned colours the one that varies most: brightness, nearly.
+_CHANNEL = 0  # What whitening leaves of the turned colour that varies most: brightness, nearly.
 
 
 def main(workdir: str) -> None:
