@@ -85,8 +85,9 @@ def fit_whitening(
 
     Raises:
         DataError: images of another type or rank.
-        FactorizationError: images of another shape, none, pixels outside 0..255, or nothing is left of
-            a channel.
+        ConfigError: `config` or `factorization` is none.
+        FactorizationError: images of another shape, none, or pixels outside 0..255; a factorization of
+            other images; a seed below 0; or nothing is left of a channel.
 
     Example:
         ```python
@@ -110,6 +111,7 @@ def fit_whitening(
     chosen, rng = _chosen(images, max(_MAX_PLACES // (height * width), 1), seed)
     size = max(_PLACES_AT_ONCE // (height * width), 1)
     batches = [chosen[start : start + size] for start in range(0, len(chosen), size)]
+    state, places = rng.bit_generator.state, len(chosen) * height * width
 
     def each(tell):
         rng.bit_generator.state = state  # The same noise each time.
@@ -118,7 +120,6 @@ def fit_whitening(
             yield _turned(_logits(config, images[indices], noise), factorization)
             tell(len(indices))
 
-    state, places = rng.bit_generator.state, len(chosen) * height * width
     bar = keras.utils.Progbar(2 * len(chosen), unit_name="image")  # Each is looked at twice.
     mean = np.sum([logits.sum(axis=(0, 1, 2)) for logits in each(bar.add)], axis=0) / places
     products = [causal_moments(logits - mean, _REACH) for logits in each(bar.add)]
