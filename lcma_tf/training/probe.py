@@ -41,8 +41,8 @@ def probe(density: ImageDensity, images: np.ndarray) -> Probe:
     """Probes `density` with the weights that it has, on the first few of `images`.
 
     In inference mode, at the middle of the pixels' bins, in the density's dtype; nothing is changed.
-    Some five passes over at most 8 images, op by op: to trace them costs what a dozen epochs' do. And, of
-    what is whitened, a backward pass of that one convolution for each place of its kernel and channel.
+    Some five passes over at most 8 images, op by op: to trace them costs what a dozen epochs' do. And,
+    of a whitening, a backward pass of its one convolution for each place of the kernel and channel.
 
     Args:
         density: a `FlowModel` or a `FrozenFlow`.
