@@ -108,6 +108,7 @@ def train(num_devices, moments, channels, rematerialize, fit=fit_evenly, couplin
             batch_norm_moments=moments,
             num_scales=1,
             coupling=coupling,
+            whitens=fit is fit_unevenly,
         )
         model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
     variables = [v for network in model.networks for v in network.variables]

@@ -6,6 +6,8 @@ What is fresh is too tame to test with: a new checkerboard scale is 0, new momen
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -91,11 +93,20 @@ def without_values():
 
 
 def tiny_flow(
-    rule="lcma", dtype=None, random_weights=1, rematerialize=False, spread=0.3, **changes
+    rule="lcma",
+    dtype=None,
+    random_weights=1,
+    rematerialize=False,
+    spread=0.3,
+    whitens=False,
+    **changes,
 ):
     """A `FlowModel` of a few hundred weights; `random_weights=None` leaves them fresh."""
     config = tiny_config(**changes)
     factorization = tiny_factorization(rule, config.image_shape, config.num_scales)
+    if whitens:
+        whitening = random_whitening(config.image_shape[-1])
+        factorization = dataclasses.replace(factorization, whitening=whitening)
     model = lcma_tf.FlowModel(config, factorization, dtype, rematerialize=rematerialize)
     if random_weights is not None:
         randomize(model, random_weights, spread)
