@@ -154,8 +154,7 @@ class Factorization:
         return isinstance(other, Factorization) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        arrays = (a for a in (*self.masks, *self.rotations) if a is not None)
-        contents = (a.tobytes() for a in arrays)
+        contents = (a.tobytes() for a in (*self.masks, *self.rotations) if a is not None)
         return hash((self.rule, self.image_shape, self.seed, self.whitening, *contents))
 
     def check_fits(self, image_shape: tuple[int, ...], num_scales: int) -> None:
@@ -215,8 +214,7 @@ class Factorization:
             unpacked.append(bits[: int(np.prod(shape))].astype(bool).reshape(shape))
             shape = _next_shape(shape, splits=True)
         rotations = [r if r is None else np.array(r) for r in values.get("rotations", ())]
-        whitening = values.get("whitening")
-        whitening = None if whitening is None else Whitening.from_dict(whitening)
+        whitening = values.get("whitening") and Whitening.from_dict(values["whitening"])
         image_shape, masks = tuple(values["image_shape"]), tuple(unpacked)
         return cls(values["rule"], image_shape, masks, values["seed"], rotations, whitening)
 
@@ -225,8 +223,10 @@ class Factorization:
 
         With `rotation_1` ... for the scales that have one, and `whitening_kernel` and `whitening_mean`.
         """
-        names = FactorizationEntries._fields
-        write_factorization(path, FactorizationEntries(*(getattr(self, name) for name in names)))
+        found = self.whitening
+        whitening = None if found is None else (found.kernel, found.mean)
+        entries = (self.rule, self.image_shape, self.masks, self.seed, self.rotations, whitening)
+        write_factorization(path, FactorizationEntries(*entries))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Factorization:
@@ -236,9 +236,9 @@ class Factorization:
             FactorizationError: no such file, a torn, damaged or foreign one, or masks, rotations or a
                 whitening that break the rules.
         """
-        entries = read_factorization(path)
+        *_, whitening = entries = read_factorization(path)
         try:
-            return cls(*entries)
+            return cls(*entries[:-1], None if whitening is None else Whitening(*whitening))
         except FactorizationError as error:
             raise FactorizationError(
                 f"The factorization {os.fspath(path)!r} must hold a valid one: {error}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lcma_tf.factorization.errors import FactorizationError
-from lcma_tf.factorization.whitening import Whitening
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
 
 __all__ = ["FactorizationEntries", "read_factorization", "write_factorization"]
@@ -26,13 +25,13 @@ _ENTRIES = {
     "image_shape": (np.integer, 1),
 }
 _ROTATION = re.compile(r"rotation_([1-9]\d?)")
-_WHITENING = {"whitening_kernel", "whitening_mean"}
+_WHITENING = ("whitening_kernel", "whitening_mean")
 
 
 class FactorizationEntries(NamedTuple):
-    """What such a file holds, in the order of the arguments of `Factorization`.
+    """What such a file holds, in the order of the arguments of `Factorization`; not checked.
 
-    Of these the whitening alone is checked.
+    Of a whitening, its kernel and its mean.
     """
 
     rule: str
@@ -40,7 +39,7 @@ class FactorizationEntries(NamedTuple):
     masks: Sequence[np.ndarray]
     seed: int
     rotations: Sequence[np.ndarray | None]
-    whitening: Whitening | None
+    whitening: tuple[np.ndarray, np.ndarray] | None
 
 
 def write_factorization(path: str | os.PathLike[str], entries: FactorizationEntries) -> None:
@@ -57,9 +56,7 @@ def write_factorization(path: str | os.PathLike[str], entries: FactorizationEntr
         for scale, rotation in enumerate(entries.rotations, start=1)
         if rotation is not None
     }
-    whitening = {}
-    if (found := entries.whitening) is not None:
-        whitening = {"whitening_kernel": found.kernel, "whitening_mean": found.mean}
+    whitening = dict(zip(_WHITENING, entries.whitening or (), strict=False))
     save_npz(path, {**scalars, **masks, **rotations, **whitening})
 
 
@@ -67,7 +64,7 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
     """Reads what `write_factorization` wrote.
 
     Raises:
-        FactorizationError: no such file, a torn, damaged or foreign one, or a whitening that is none.
+        FactorizationError: no such file, or a torn, damaged or foreign one.
     """
     place = f"The factorization {os.fspath(path)!r} must"
     try:
@@ -77,10 +74,10 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
             f"{place} be a readable npz file without pickled objects; got {error}"
         ) from error
     scales = {int(found[1]): name for name in arrays if (found := _ROTATION.fullmatch(name))}
-    whitens = _WHITENING if arrays.keys() & _WHITENING else set()
-    num_masks = len(arrays) - len(_ENTRIES) - len(scales) - len(whitens)
+    whitening = _WHITENING if arrays.keys() & {*_WHITENING} else ()
+    num_masks = len(arrays) - len(_ENTRIES) - len(scales) - len(whitening)
     masks = [f"mask_{scale}" for scale in range(1, num_masks + 1)]
-    if {*_ENTRIES, *masks, *scales.values(), *whitens} != arrays.keys():
+    if {*_ENTRIES, *masks, *scales.values(), *whitening} != arrays.keys():
         raise FactorizationError(
             f"{place} hold rule, seed, image_shape, format_version and mask_1, mask_2, ..., and may "
             "hold rotation_1, rotation_2, ..., and whitening_kernel with whitening_mean; "
@@ -102,12 +99,5 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
         [arrays[name] for name in masks],
         int(arrays["seed"]),
         [arrays.get(f"rotation_{scale}") for scale in range(1, max(scales, default=0) + 1)],
-        _whitening_in(arrays, place) if whitens else None,
+        (arrays["whitening_kernel"], arrays["whitening_mean"]) if whitening else None,
     )
-
-
-def _whitening_in(arrays: Mapping[str, np.ndarray], place: str) -> Whitening:
-    try:
-        return Whitening(arrays["whitening_kernel"], arrays["whitening_mean"])
-    except FactorizationError as error:
-        raise FactorizationError(f"{place} hold a valid one: {error}") from error

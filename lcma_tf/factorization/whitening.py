@@ -10,7 +10,7 @@ import numpy as np
 
 from lcma_tf.factorization.errors import FactorizationError
 
-__all__ = ["Whitening", "causal_offsets"]
+__all__ = ["Whitening", "causal_offsets", "causal_views"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,14 +114,10 @@ class Whitening:
             raise FactorizationError(
                 f"`images` must be [n, H, W, {self.num_channels}]; got {images.shape}."
             )
-        height, width = images.shape[1:3]
-        around = ((0, 0), (self.reach, 0), (self.reach, self.reach), (0, 0))
-        padded = np.pad(images.astype(np.float64) - self.mean, around)
-        found = np.zeros(images.shape)
-        for row, column in (*causal_offsets(self.reach), (0, 0)):
-            top, left = self.reach + row, self.reach + column
-            taken = padded[:, top : top + height, left : left + width]
-            found += taken @ self.kernel[top, left].astype(np.float64)
+        found, kernel = np.zeros(images.shape), self.kernel.astype(np.float64)
+        around = causal_views(images.astype(np.float64) - self.mean, self.reach)
+        for (row, column), taken in around.items():
+            found += taken @ kernel[self.reach + row, self.reach + column]
         return found
 
     def inverse(self, left: np.ndarray) -> np.ndarray:
@@ -163,6 +159,16 @@ def causal_offsets(reach: int) -> list[tuple[int, int]]:
     """Where the causal neighbours of a pixel are, `(rows, columns)` from it, in raster order."""
     above = [(row, column) for row in range(-reach, 0) for column in range(-reach, reach + 1)]
     return above + [(0, column) for column in range(-reach, 0)]
+
+
+def causal_views(images: np.ndarray, reach: int) -> dict[tuple[int, int], np.ndarray]:
+    """What each pixel of `[n, h, w, c]` takes of, by where: `causal_offsets`, then itself; 0 outside."""
+    _, height, width, _ = images.shape
+    padded = np.pad(images, ((0, 0), (reach, 0), (reach, reach), (0, 0)))
+    return {
+        (row, column): padded[:, reach + row :, reach + column :][:, :height, :width]
+        for row, column in (*causal_offsets(reach), (0, 0))
+    }
 
 
 def _check_zero(where: str, entries: np.ndarray) -> None:

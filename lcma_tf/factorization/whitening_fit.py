@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lcma_tf.factorization.errors import FactorizationError
-from lcma_tf.factorization.whitening import Whitening, causal_offsets
+from lcma_tf.factorization.whitening import Whitening, causal_offsets, causal_views
 
 __all__ = ["causal_moments", "predictor", "stable_predictor"]
 
@@ -24,13 +24,8 @@ def causal_moments(images: np.ndarray, reach: int) -> np.ndarray:
     Returns:
         `[k, k]`: the channels of each neighbour, in the order of `causal_offsets`, then the pixel's.
     """
-    _, height, width, channels = images.shape
-    padded = np.pad(images, ((0, 0), (reach, 0), (reach, reach), (0, 0)))
-    columns = [
-        padded[:, reach + row : reach + row + height, reach + column : reach + column + width]
-        for row, column in (*causal_offsets(reach), (0, 0))
-    ]
-    known = np.concatenate(columns, axis=-1).reshape(-1, len(columns) * channels)
+    known = np.concatenate([*causal_views(images, reach).values()], axis=-1)
+    known = known.reshape(-1, known.shape[-1])
     return known.T @ known
 
 
@@ -51,9 +46,7 @@ def stable_predictor(
     for ridge in _RIDGES:
         whitening = predictor(moments, mean, reach, ridge)
         with np.errstate(over="ignore", invalid="ignore"):
-            drawn = whitening.inverse(noise).std(
-                axis=(0, 2)
-            )  # [H, c]: the last rows may be the worst.
+            drawn = whitening.inverse(noise).std(axis=(0, 2))  # By row: the last may be the worst.
         if (drawn <= _MOST_SPREAD * spread).all():  # A NaN is not.
             break
     return whitening

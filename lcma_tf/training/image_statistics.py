@@ -112,17 +112,17 @@ def fit_whitening(
     size = max(_PLACES_AT_ONCE // (height * width), 1)
     batches = [chosen[start : start + size] for start in range(0, len(chosen), size)]
     state, places = rng.bit_generator.state, len(chosen) * height * width
+    bar = keras.utils.Progbar(2 * len(chosen), unit_name="image")  # Each is looked at twice.
 
-    def each(tell):
+    def each():
         rng.bit_generator.state = state  # The same noise each time.
         for indices in batches:
             noise = rng.random((len(indices), *config.image_shape))
             yield _turned(_logits(config, images[indices], noise), factorization)
-            tell(len(indices))
+            bar.add(len(indices))
 
-    bar = keras.utils.Progbar(2 * len(chosen), unit_name="image")  # Each is looked at twice.
-    mean = np.sum([logits.sum(axis=(0, 1, 2)) for logits in each(bar.add)], axis=0) / places
-    products = [causal_moments(logits - mean, _REACH) for logits in each(bar.add)]
+    mean = np.sum([logits.sum(axis=(0, 1, 2)) for logits in each()], axis=0) / places
+    products = [causal_moments(logits - mean, _REACH) for logits in each()]
     moments = np.sum(products, axis=0) / places
     return stable_predictor(moments, mean, _REACH, (height, width))
 

@@ -80,8 +80,8 @@ def measured_log_det(bijector: ImageBijector, y: tf.Tensor) -> tf.Tensor:
     Sees: a term that is missing, wrong, of the wrong sign or counted twice, anywhere from the pixels to
     the latents; a conditioner that reads what its coupling changes (D is not diagonal); a kept
     position that is not kept (NaN). Does not see: what a batch does in training (moments of the batch);
-    a bijector that states none of the three (a foreign one), whose stated log-det is taken; errors that
-    other images or weights would show.
+    a bijector that states neither its `changed_positions` nor a reach (a foreign one), whose stated
+    log-det is taken; errors that other images or weights would show.
 
     Args:
         bijector: of any nesting.
