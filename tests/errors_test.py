@@ -7,6 +7,7 @@ import pytest
 
 import lcma_tf
 from lcma_tf.errors import UserError
+from lcma_tf.files.paths import PathError
 from lcma_tf.files.saving import SaveError
 
 PACKAGE = pathlib.Path(lcma_tf.__file__).parent
@@ -32,8 +33,24 @@ def test_every_error_is_one_of_the_user_or_not_caught_as_an_error():
         (lcma_tf.FactorizationError, ValueError),
         (lcma_tf.data.DataError, ValueError),
         (SaveError, OSError),
+        (PathError, TypeError),
     ],
 )
 def test_an_error_keeps_its_kind(error, kind):
     assert issubclass(error, UserError) and issubclass(error, kind)
     assert str(error("It must be so; got otherwise.")) == "It must be so; got otherwise."
+
+
+@pytest.mark.parametrize("path", [None, 5], ids=repr)
+@pytest.mark.parametrize(
+    ("load", "name"),
+    [
+        (lcma_tf.load, "workdir"),
+        (lcma_tf.Calibration.load, "path"),
+        (lcma_tf.Factorization.load, "path"),
+    ],
+    ids=["flow", "calibration", "factorization"],
+)
+def test_what_is_no_path_is_refused_by_name(load, name, path):
+    with pytest.raises(PathError, match=f"`{name}` must be a path, .*; got {path}"):
+        load(path)

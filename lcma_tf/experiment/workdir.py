@@ -16,7 +16,7 @@ from lcma_tf.data.fingerprint import differences
 from lcma_tf.errors import UserError
 from lcma_tf.experiment.going_on import compared, in_the_way, kept, steps_of
 from lcma_tf.files.folder_lock import folder_lock
-from lcma_tf.files.paths import expanded, kind_of_dataset
+from lcma_tf.files.paths import expanded, kind_of_dataset, path_text
 from lcma_tf.files.saving import SaveError, refusal_to_write, unfinished, write_json
 from lcma_tf.model import MODEL_FILE
 from lcma_tf.say import say
@@ -40,13 +40,13 @@ class Workdir:
         path: the folder; `~` is expanded.
 
     Raises:
-        WorkdirError: `path` is empty.
+        WorkdirError, PathError: `path` is empty, or no path.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        if not os.fspath(path):
+        if not (named := path_text("workdir", path)):
             raise WorkdirError("`workdir` must be the path of a folder; got ''.")
-        self.path = pathlib.Path(expanded(os.fspath(path)))
+        self.path = pathlib.Path(expanded(named))
         self.config = self.path / "config.json"
         self.contributions = self.evidence("contributions")
         self.undivided = self.path / "pretrain" / "factorization.npz"  # Of the pretraining.

@@ -11,6 +11,7 @@ import numpy as np
 
 from lcma_tf.factorization.errors import FactorizationError
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
+from lcma_tf.files.paths import path_text
 
 __all__ = ["FactorizationEntries", "read_factorization", "write_factorization"]
 
@@ -65,8 +66,9 @@ def read_factorization(path: str | os.PathLike[str]) -> FactorizationEntries:
 
     Raises:
         FactorizationError: no such file, or a torn, damaged or foreign one.
+        PathError: `path` is none.
     """
-    place = f"The factorization {os.fspath(path)!r} must"
+    place = f"The factorization {path_text('path', path)!r} must"
     try:
         arrays = read_npz(path)
     except NpzError as error:

@@ -9,8 +9,34 @@ from __future__ import annotations
 import os
 
 from lcma_tf.choices import SOURCES
+from lcma_tf.errors import UserError
 
-__all__ = ["absolute", "absolute_dataset", "expanded", "kind_of_dataset", "printable"]
+__all__ = [
+    "PathError",
+    "absolute",
+    "absolute_dataset",
+    "expanded",
+    "kind_of_dataset",
+    "path_text",
+    "printable",
+]
+
+
+class PathError(UserError, TypeError):
+    """Something that is no path stands where one must; the message names the argument."""
+
+
+def path_text(name: str, path: str | bytes | os.PathLike) -> str:
+    """The argument `name` of a public function, `path`, as text.
+
+    Raises:
+        PathError: it is neither text nor bytes nor a path object.
+    """
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        rule = f"`{name}` must be a path, a text or a pathlib.Path"
+        raise PathError(f"{rule}; got {path!r}.") from None
 
 
 def expanded(path: str) -> str:

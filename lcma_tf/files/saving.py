@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lcma_tf.errors import UserError
+from lcma_tf.files.paths import path_text
 
 __all__ = [
     "NO_ROOM",
@@ -40,7 +41,7 @@ class SaveError(UserError, OSError):
 
 def unfinished(path: str | os.PathLike[str]) -> pathlib.Path:
     """Where `path` is written before it is whole: beside it, and with its suffix."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(path_text("path", path))
     return path.with_name(f"unfinished_{path.name}")
 
 

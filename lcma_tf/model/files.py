@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from lcma_tf.errors import UserError
-from lcma_tf.files.paths import expanded
+from lcma_tf.files.paths import expanded, path_text
 from lcma_tf.model.flow_model import FlowModel
 
 __all__ = ["MODEL_FILE", "ModelFileError", "load", "load_weights"]
@@ -32,14 +32,14 @@ def load(workdir: str | os.PathLike[str]) -> FlowModel:
     Raises:
         FileNotFoundError: there is none, or one that was cut short.
         ModelFileError: it is damaged, or holds no flow.
+        PathError: `workdir` is no path.
     """
-    path = expanded(os.fspath(workdir))
+    path = expanded(named := path_text("workdir", workdir))
     if os.path.isdir(path) or not path.endswith(".keras"):
         path = os.path.join(path, MODEL_FILE)
     if not zipfile.is_zipfile(path):
         raise FileNotFoundError(
-            f"`workdir` must hold a finished run, with a whole {MODEL_FILE} in it; "
-            f"got {os.fspath(workdir)!r}."
+            f"`workdir` must hold a finished run, with a whole {MODEL_FILE} in it; got {named!r}."
         )
     with _reading(path):
         model: Any = keras.models.load_model(path, compile=False)

@@ -21,7 +21,7 @@ from lcma_tf.model.no_saved_model import NoSavedModel
 from lcma_tf.model.noise import SCORE, TRAIN
 from lcma_tf.model.passes import FlowPasses
 from lcma_tf.model.penalties import penalties
-from lcma_tf.model.recalibration import batches_again, recalibrate_after_fit
+from lcma_tf.model.recalibration import batches_again, recalibrate_after_fit, require_batches
 from lcma_tf.replicas import at_least_one_row, num_replicas, replica_rows
 
 __all__ = ["FlowModel"]
@@ -161,6 +161,8 @@ class FlowModel(ImageDensity, NoSavedModel, keras.Model):
         if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
             self.passes.of_event_shape("images", tf.TensorSpec(x.shape))
             self.checked_images(x[:0])
+        else:
+            require_batches("x", x)
         if not recalibrate:
             return super().fit(x, *args, **kwargs)
         asked = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)

@@ -86,6 +86,13 @@ def recalibrate_after_fit(
     _average_moments(model, whole, model.config.seed, None, verbose)
 
 
+def require_batches(name: str, x: Any) -> None:
+    """Raises `ConfigError` unless `x` is something that `fit` can take batches of images from."""
+    is_one_thing = isinstance(x, str | bytes | list | tuple | Mapping)  # Several inputs, to Keras.
+    gives = isinstance(x, keras.utils.PyDataset) or (hasattr(x, "__iter__") and not is_one_thing)
+    require(gives, name, "uint8 images [N, H, W, C], or a set of batches of them", type(x).__name__)
+
+
 def batches_again(asked: Mapping[str, Any]) -> tuple[Any, Callable[[], Iterable], bool]:
     """What `fit` is to train on, a function that gives its batches once more, and whether to show bars.
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from lcma_tf.choices import SCORES
 from lcma_tf.config import is_rate
 from lcma_tf.files.npz import NpzError, read_npz, save_npz
+from lcma_tf.files.paths import path_text
 from lcma_tf.scores.errors import CalibrationError
 from lcma_tf.scores.measures import measure_names
 from lcma_tf.scores.states import States
@@ -165,8 +166,10 @@ class Calibration:
 
         Raises:
             CalibrationError: there is none, or it is damaged or of another form.
+            PathError: `path` is none.
         """
-        rule = f"`calibration` must be a file of lcma_tf.calibrate; got {os.fspath(path)!r}"
+        named = path_text("path", path)
+        rule = f"`calibration` must be a file of lcma_tf.calibrate; got {named!r}"
         try:
             arrays = read_npz(path)
             if arrays["format_version"] != _FORMAT_VERSION:

@@ -19,7 +19,7 @@ from typing import Any
 
 from lcma_tf.config import ConfigError, FlowConfig, TrainConfig
 from lcma_tf.errors import UserError
-from lcma_tf.files.paths import expanded, kind_of_dataset
+from lcma_tf.files.paths import expanded, kind_of_dataset, path_text
 from lcma_tf.files.saving import refusal_to_write, refusals_named
 from lcma_tf.processor import processor_fields
 
@@ -107,7 +107,7 @@ class Cells:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = pathlib.Path(expanded(os.fspath(path)))
+        self.path = pathlib.Path(expanded(path_text("cells", path)))
         self._cells = self._read()  # By their keys; of one key the newest.
 
     def __iter__(self) -> Iterator[Cell]:

@@ -179,9 +179,12 @@ def test_the_loss_need_not_be_named():
     [
         (IMAGES[:, :3], r"`images` must have shape \[N, 4, 4, 2\]; got \[64, 3, 4, 2\]"),
         (IMAGES / 255, "`images` must be uint8 pixels 0..255"),
+        (None, r"`x` must be uint8 images \[N, H, W, C\].*; got 'NoneType'"),
+        (5, "`x` must be uint8 images .*; got 'int'"),
+        ([IMAGES], "`x` must be uint8 images .*; got 'list'"),
     ],
 )
-def test_arrays_that_are_no_such_images_are_refused_before_the_first_step(compiled, images, words):
+def test_what_is_no_such_images_is_refused_before_the_first_step(compiled, images, words):
     before = int(compiled.training_calls)
     with pytest.raises(ValueError, match=words):
         compiled.fit(images, verbose=0)
