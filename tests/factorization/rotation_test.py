@@ -41,6 +41,11 @@ def test_the_klt_decorrelates_with_most_variance_first():
     np.testing.assert_array_equal(klt(np.eye(1)), [[1.0]])
 
 
+def test_the_klt_of_what_is_constant_turns_nothing():
+    rounding = np.array([[3e-14, 2e-14, 0], [2e-14, -1e-14, 0], [0, 0, 1e-14]])
+    np.testing.assert_array_equal(klt(rounding), np.eye(3))
+
+
 @pytest.mark.parametrize("rule", ["realnvp", "none"])
 def test_a_rotation_is_kept_in_the_file_and_in_json(rule, tmp_path):
     factorization = turned(rule, num_scales=3)
@@ -65,7 +70,10 @@ def test_a_rotation_is_kept_in_the_file_and_in_json(rule, tmp_path):
         ([np.ones((3, 2))], r"`rotation_1` must be a square matrix .*; got float64 \(3, 2\)"),
         ([np.eye(3) * np.nan], "differs from the identity by nan"),
         ([np.eye(3).astype(complex)], "of real numbers; got complex128"),
-        ([[[1.0, 0.0], [0.0]]], "`rotation_1` must be a square matrix: "),
+        (
+            [[[1.0, 0.0], [0.0]]],
+            r"`rotation_1` must be a square matrix; got \[\[1.0, 0.0\], \[0.0\]\]",
+        ),
         ([None, None, np.eye(12)], "`rotations` must be at most one a scale, 2; got 3"),
     ],
 )
@@ -97,7 +105,7 @@ def test_a_flow_turns_the_colours_before_its_levels(rule):
     plain = lcma_tf.FlowModel(tiny_config(image_shape=SHAPE), tiny_factorization(rule, SHAPE, 2))
     model = lcma_tf.FlowModel(plain.config, turned(rule))
     images = random_images(3, SHAPE)
-    hidden, _ = model.passes.in_flow(images, 0.5)
+    hidden = model.passes.in_flow(images, 0.5)
     x, _ = model.flow.inverse_and_terms(hidden)
     # Fresh couplings over channels alone would not show it: they start as the identity.
     by_hand = tf.tensordot(hidden, tf.constant(rotation().T, tf.float32), 1)
