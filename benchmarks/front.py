@@ -5,9 +5,10 @@
 Of the rows of `lcma_tf.ablation --cells`, those of `--train_steps`, `--optimizer`, `--channel_rotation`
 and `--whitening` are taken, the seeds of one flow and rule together. FLOPs are those of the
 convolutions of one image forward, counted in the flow's graph. CPU seconds, a pretraining not counted,
-are compared within one kind of processor alone: what is told is the mean over seeds of the ratio to the
-static rule's of that seed, there. A point is on the front if none that costs no more FLOPs has fewer
-bits/dim.
+are compared within one kind of processor alone: what is told is the mean over seeds of the ratio to that
+of `--reference`, of that seed, there. `--again` is a file of runs that were made once more on another
+processor: their seconds count, their bits/dim do not. A point is on the front if none that costs no more
+FLOPs has fewer bits/dim.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from lcma_tf.study.cells import Cell, Cells
 
 __all__ = ["main"]
 
-_STATIC = "realnvp"
+_STATIC = "realnvp"  # The rule that the others are told beside.
 _TOLD = ("level_widths", "coupling_masks", "exit_prior", "flow", "coupling")  # Where not usual.
 
 
@@ -39,7 +40,7 @@ class Point(NamedTuple):
         name: of what is unusual in it.
         bits_per_dim: on the test images, one a seed.
         mflops: of the convolutions of one image, forward.
-        time: CPU seconds in those of the static rule; None = nowhere measured beside it.
+        time: CPU seconds in those of the reference; None = nowhere measured beside it.
     """
 
     name: str
@@ -56,8 +57,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     names = ("train_steps", "optimizer", "channel_rotation", "whitening")
     wanted = {name: getattr(options, name) for name in names}
-    cells = [cell for cell in Cells(options.cells) if wanted.items() <= _train(cell).items()]
-    points = sorted(_points(cells), key=lambda point: point.mean)
+    cells, again = (
+        [cell for cell in Cells(path) if wanted.items() <= _train(cell).items()] if path else []
+        for path in (options.cells, options.again)
+    )
+    points = sorted(_points(cells, again, options.reference), key=lambda point: point.mean)
     if not points:
         raise SystemExit(f"error: `cells` must hold runs of {wanted}; {options.cells} has none.")
     print("| way to split | test bits/dim | MFLOP an image | CPU time | on the front |")
@@ -70,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         time = "" if point.time is None else f"{point.time:.2f}"
         front = "yes" if _is_on_front(point, points) else ""
         print(f"| {point.name} | {seeds} | {point.mflops:.1f} | {time} | {front} |")
-    _draw(points, options.output)
+    _draw(points, options.reference, options.output)
 
 
 def _train(cell: Cell) -> dict:
@@ -78,21 +82,18 @@ def _train(cell: Cell) -> dict:
     return lcma_tf.TrainConfig.from_dict(cell.train).to_dict()
 
 
-def _points(cells: Iterable[Cell]) -> list[Point]:
-    static = {}
-    alike: dict[str, list[Cell]] = collections.defaultdict(list)
+def _points(cells: Iterable[Cell], again: Iterable[Cell], reference: str) -> list[Point]:
+    alike, seconds = (collections.defaultdict(list) for _ in range(2))
     for cell in cells:
-        name = _name(cell)
-        alike[name].append(cell)
-        if name == _STATIC and cell.cpu_seconds is not None:
-            static[cell.processor, cell.train["seed"]] = cell.cpu_seconds
+        alike[_name(cell)].append(cell)
+    for cell in (*cells, *again):
+        if cell.cpu_seconds is not None:
+            place = cell.processor, cell.train["seed"]
+            seconds[_name(cell)].append((place, cell.cpu_seconds))
+    beside = dict(seconds[reference])
     points = []
     for name, group in alike.items():
-        ratios = [
-            cell.cpu_seconds / static[cell.processor, cell.train["seed"]]
-            for cell in group
-            if cell.cpu_seconds is not None and (cell.processor, cell.train["seed"]) in static
-        ]
+        ratios = [time / beside[place] for place, time in seconds[name] if place in beside]
         bits = [cell.metrics["test_bits_per_dim"] for cell in group]
         time = float(np.mean(ratios)) if ratios else None
         points.append(Point(name, bits, _mflops(group[0]), time))
@@ -125,7 +126,7 @@ def _is_on_front(point: Point, points: Iterable[Point]) -> bool:
     return not any(p.mean < point.mean and p.mflops <= point.mflops for p in points)
 
 
-def _draw(points: list[Point], path: Path) -> None:
+def _draw(points: list[Point], reference: str, path: Path) -> None:
     figure = new_figure(10, 5)
     by_flops, by_time = figure.subplots(1, 2, sharey=True)
     for number, point in enumerate(points):
@@ -140,7 +141,8 @@ def _draw(points: list[Point], path: Path) -> None:
             by_time.plot([point.time], [point.mean], **style)
     by_flops.set_xlabel("MFLOP of convolutions, an image forward")
     by_flops.set_ylabel("test bits/dim, a point a seed; lower is better")
-    by_time.set_xlabel("CPU time of the training; the static rule's is 1")
+    told = "the static rule" if reference == _STATIC else reference
+    by_time.set_xlabel(f"CPU time of the run; that of {told} is 1")
     # Below, as points may lie anywhere.
     figure.legend(
         loc="outside lower center", ncols=2, fontsize=7, title="o: on the front", title_fontsize=7
@@ -155,6 +157,10 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cells", type=Path, required=True)
+    parser.add_argument("--again", type=Path, help="runs made again on another processor")
+    parser.add_argument(
+        "--reference", default=_STATIC, help="whose time is 1, as the table names it"
+    )
     parser.add_argument("--output", type=Path, required=True, help="a PNG file")
     parser.add_argument("--train_steps", type=int, default=2_400)
     parser.add_argument("--optimizer", default="muon")

@@ -56,6 +56,21 @@ def test_a_table_and_a_picture(cells, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_runs_made_again_give_their_time_alone(cells, tmp_path, capsys):
+    path, again = tmp_path / "cells.jsonl", tmp_path / "again.jsonl"
+    path.write_text("".join(json.dumps(dataclasses.asdict(c)) + "\n" for c in cells))
+    repeated = cell(1.0, 240.0, "realnvp", processor="a third")
+    again.write_text(json.dumps(dataclasses.asdict(repeated)) + "\n")
+    options = [f"--cells={path}", f"--again={again}", f"--output={tmp_path / 'front.png'}"]
+    front.main([*options, "--train_steps=10"])
+    rows = {line.split(" | ")[0].strip("| "): line for line in capsys.readouterr().out.splitlines()}
+    assert "| 0.50 |" in rows["none"] and "4.050 ± 0.071 (2)" in rows["realnvp"]
+    front.main([*options, "--train_steps=10", "--reference=none"])
+    rows = {line.split(" | ")[0].strip("| "): line for line in capsys.readouterr().out.splitlines()}
+    assert "| 2.00 |" in rows["realnvp"] and "| 1.00 |" in rows["none"]
+    assert rows["lcma"].endswith("|  |  |")  # Nowhere beside it.
+
+
 def test_no_such_runs_are_told(cells, tmp_path):
     path = tmp_path / "cells.jsonl"
     path.write_text(json.dumps(dataclasses.asdict(cells[0])) + "\n")
