@@ -30,6 +30,7 @@ REFUSED_BY_FLOW = {
     "batch_norm_moments": ["none", "", None],
     "coupling_masks": ["channel", "", None],
     "exit_prior": ["normal", "", None],
+    "dequantization": ["none", "", None],
     "coupling": ["splines", "", None],
     "weight_scale_l2": [-1e-5, *NOT_NUMBERS],
     "mixed_precision": [1, "yes", None],

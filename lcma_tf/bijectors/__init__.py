@@ -14,6 +14,7 @@ from lcma_tf.bijectors.rotation import ChannelRotation
 from lcma_tf.bijectors.spline_coupling import SplineCoupling
 from lcma_tf.bijectors.split import LikelihoodContributionSplit
 from lcma_tf.bijectors.squeeze import Squeeze, Squeezed
+from lcma_tf.bijectors.variational_dequantization import VariationalDequantization
 from lcma_tf.bijectors.whitening import CausalWhitening
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "SplineCoupling",
     "Squeeze",
     "Squeezed",
+    "VariationalDequantization",
     "dequantize",
     "quantize",
 ]

@@ -70,6 +70,9 @@ class FlowConfig(OptionConfig):
         seed: initial weights and training noise.
         num_couplings: in each level over pixels, and as many over channels; the last level has one more
             over pixels, and none over channels.
+        dequantization: how the noise below the integers of pixels is drawn: `uniform`, or `variational`,
+            by a small network that sees the image, trained with the flow
+            (`lcma_tf.bijectors.VariationalDequantization`); not for `real_valued` pixels.
         coupling: how a coupling maps what it changes: `affine`, or `spline`, an affine map and then a
             rational-quadratic spline, or another of `lcma_tf.choices.COUPLINGS`.
 
@@ -139,6 +142,12 @@ class FlowConfig(OptionConfig):
         "affine", "what a coupling does: an affine map, or that and a monotone spline", COUPLINGS
     )
 
+    dequantization: str = option(
+        "uniform",
+        "noise below the integers of pixels: uniform, or drawn by a small network that sees the image",
+        ("uniform", "variational"),
+    )
+
     def __post_init__(self):
         super().__post_init__()
         set_shape(self, "image_shape")
@@ -171,6 +180,9 @@ class FlowConfig(OptionConfig):
             "a finite number >= 0",
             self.weight_scale_l2,
         )
+        rule = "'uniform' where pixels are real numbers (real_valued)"
+        has_bins = self.dequantization == "uniform" or not self.real_valued
+        require(has_bins, "dequantization", rule, self.dequantization)
 
     def _check_scales(self) -> None:
         divisor = 2 ** (self.num_scales - 1)

@@ -66,7 +66,8 @@ class ImageDensity:
 
         With one sample `log p(x + u)`, whose mean over u bounds `log p(x)`; with more of them
         `log mean_k p(x + u_k)`, a tighter bound. The noise u is a function of `seed` alone, the same
-        for every image: a score depends on nothing but image and seed.
+        for every image: a score depends on nothing but image and seed. Where a network makes other noise
+        of it (`config.dequantization`), image by image, `p(x + u)` is divided by that noise's density.
 
         Args:
             images: uint8 `[N, H, W, C]`.
@@ -114,7 +115,8 @@ class ImageDensity:
     def encode(self, images, seed: int | None = None) -> tf.Tensor:
         """Images uint8 `[N, H, W, C]` to latents of the same shape.
 
-        Each pixel is taken at the middle of its bin (u = 0.5), or, with a `seed`, at that seed's noise.
+        Each pixel is taken at the middle of its bin (u = 0.5), or, with a `seed`, at that seed's uniform
+        noise, whatever `config.dequantization` draws for scores.
         """
         images = self.checked_images(images)
         if seed is not None:
@@ -165,7 +167,7 @@ class ImageDensity:
         return tf.stack([self.decode((1 - w) * start + w * end) for w in weights], axis=1)
 
     def log_prob_parts(self, images, noise, **options: Unpack[PassOptions]) -> tf.Tensor:
-        """Latent density, log-det of each flow layer, log-det of the pixel transform: `[N, K + 2]`.
+        """Latent density, log-det of each flow layer, log-det of pixels (and noise): `[N, K + 2]`.
 
         Args:
             images: `[N, H, W, C]`.
@@ -199,7 +201,7 @@ class ImageDensity:
 
     def layer_values(self, images, noise) -> list[tf.Tensor]:
         """What each flow layer makes of the images, `[N, H, W, C]`, in inference mode; latents last."""
-        return self.flow.inverse_layer_values(self.passes.in_flow(images, noise)[0])
+        return self.flow.inverse_layer_values(self.passes.in_flow(images, noise))
 
     def checked_images(self, images) -> tf.Tensor:
         """`images` as a tensor `[N, H, W, C]` of the type that the flow scores.

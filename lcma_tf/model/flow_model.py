@@ -13,6 +13,7 @@ from lcma_tf.bijectors import PassOptions
 from lcma_tf.config import FlowConfig, require_kind
 from lcma_tf.factorization import Factorization
 from lcma_tf.flows import flow_builder
+from lcma_tf.flows.dequantization import dequantization_networks, make_dequantization
 from lcma_tf.model.bits_per_dim import BitsPerDim, NegativeLogLikelihood
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.dtypes import check_mixed_precision, checked_dtype, floatx
@@ -55,9 +56,7 @@ class FlowModel(ImageDensity, NoSavedModel, keras.Model):
         import lcma_tf
 
         images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 1), dtype=np.uint8)
-        config = lcma_tf.FlowConfig(
-            image_shape=(8, 8, 1), num_scales=1, base_dim=4, num_residual_blocks=1
-        )
+        config = lcma_tf.FlowConfig((8, 8, 1), num_scales=1, base_dim=4, num_residual_blocks=1)
         model = lcma_tf.FlowModel(config)
         model.compile("adam", loss=lcma_tf.NegativeLogLikelihood(), jit_compile=False)
         model.fit(images, batch_size=16, verbose=0)
@@ -80,9 +79,11 @@ class FlowModel(ImageDensity, NoSavedModel, keras.Model):
         self.factorization = factorization or Factorization("none", config.image_shape)
         builder = flow_builder(config, self.factorization)
         networks = builder.make_networks(dtype, rematerialize)
+        networks |= dequantization_networks(config, dtype, rematerialize)
         self._network_names = tuple(networks)
         self.networks = list(networks.values())  # Keras saves them by their places in this list.
-        self.ask(FlowPasses(config, builder.make_bijector(networks), dtype))
+        dequantization = make_dequantization(config, networks)
+        self.ask(FlowPasses(config, builder.make_bijector(networks), dtype, dequantization))
         layers = [f"layer_{layer}" for layer in range(1, config.num_scales + 1)]
         self.part_names = ("latent", *layers, "pixel")
         self.breakdown = BitsPerDim(self.part_names, config.num_dimensions)

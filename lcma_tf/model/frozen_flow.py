@@ -10,6 +10,7 @@ import tensorflow as tf
 from lcma_tf.config import FlowConfig
 from lcma_tf.factorization import Factorization
 from lcma_tf.flows import flow_builder
+from lcma_tf.flows.dequantization import make_dequantization
 from lcma_tf.model.density import ImageDensity
 from lcma_tf.model.passes import FlowPasses
 
@@ -53,6 +54,6 @@ class FrozenFlow(tf.Module, ImageDensity):
         super().__init__(name="frozen_flow")
         self.networks = {name: net.frozen(mixed_precision) for name, net in networks.items()}
         bijector = flow_builder(config, factorization).make_bijector(self.networks)
-        self.ask(
-            FlowPasses(config, bijector, dtype, batch_invariant=batch_invariant, pieces=pieces)
-        )
+        dequantization = make_dequantization(config, self.networks)
+        options = {"batch_invariant": batch_invariant, "pieces": pieces}
+        self.ask(FlowPasses(config, bijector, dtype, dequantization, **options))

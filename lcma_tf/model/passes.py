@@ -9,7 +9,14 @@ from typing import Unpack
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from lcma_tf.bijectors import FlowLayer, ImageChain, PassOptions, dequantize, quantize
+from lcma_tf.bijectors import (
+    FlowLayer,
+    ImageChain,
+    PassOptions,
+    VariationalDequantization,
+    dequantize,
+    quantize,
+)
 from lcma_tf.bijectors.shape_checks import ensure_event_shape
 from lcma_tf.choices import PIXEL_TRANSFORMS
 from lcma_tf.config import FlowConfig, require_count
@@ -38,6 +45,7 @@ class FlowPasses:
         config: what the flow is.
         flow: the bijector from latents to what the pixel transform makes of images.
         dtype: of densities and latents.
+        dequantization: what makes noise of uniform noise, image by image; None = nothing does.
         batch_invariant: scores, latents and samples are computed one row at a time (`row_by_row`);
             `distribution` is not.
         pieces: how many of a batch are computed at once (`in_pieces`); None = as many as suit the
@@ -53,6 +61,7 @@ class FlowPasses:
         config: FlowConfig,
         flow: FlowLayer,
         dtype: str,
+        dequantization: VariationalDequantization | None = None,
         *,
         batch_invariant: bool = False,
         pieces: int | None = None,
@@ -62,6 +71,7 @@ class FlowPasses:
         self.config = config
         self.flow = flow
         self.dtype = dtype
+        self.dequantization = dequantization
         self.batch_invariant = batch_invariant
         self._pieces = pieces
         shape = config.image_shape
@@ -93,7 +103,7 @@ class FlowPasses:
     def _of_one_row(self) -> FlowPasses:
         if self.batch_invariant or (self._pieces or num_pieces()) == 1:
             return self
-        return FlowPasses(self.config, self.flow, self.dtype, pieces=1)
+        return FlowPasses(self.config, self.flow, self.dtype, self.dequantization, pieces=1)
 
     def by_rows(self, function, shape, dtype) -> Callable[..., tf.Tensor]:
         """`function` of a batch as this flow runs it: `in_pieces`, or `row_by_row`."""
@@ -116,17 +126,40 @@ class FlowPasses:
     def latents_and_terms(
         self, images, noise, **options: Unpack[PassOptions]
     ) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
-        """Latents, log-det terms of each flow layer, those of the pixels: all `[N, H, W, C]`."""
-        hidden, pixels = self.in_flow(images, noise)
+        """Latents, log-det terms of each flow layer, those of pixels and noise: all `[N, H, W, C]`."""
+        y, drawn = self.dequantized(images, noise, **options)
+        latents, layers, pixels = self.latents_and_terms_of(y, **options)
+        return latents, layers, pixels if drawn is None else pixels + drawn
+
+    def latents_and_terms_of(
+        self, y, **options: Unpack[PassOptions]
+    ) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+        """The same of real pixels y in [0, 256), `[N, H, W, C]`, with no noise."""
+        hidden, pixels = self._pixels.inverse_and_terms(y)
         latents, layers = self.flow.inverse_and_layer_terms(hidden, **options)
         return latents, layers, pixels
 
-    def in_flow(self, images, noise) -> tuple[tf.Tensor, tf.Tensor]:
-        """What enters the flow, and the log-det terms of the pixels: both `[N, H, W, C]`."""
+    def dequantized(
+        self, images, noise, **options: Unpack[PassOptions]
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Real pixels `[N, H, W, C]`, and the log-det terms of their noise; None: it is `noise` itself.
+
+        Args:
+            images: `[N, H, W, C]`.
+            noise: uniform in [0, 1), broadcast to `images`.
+            **options: as the bijectors take them.
+        """
         # They would broadcast against the noise.
         images = self.of_event_shape("images", tf.convert_to_tensor(images))
-        y = dequantize(images, noise, tf.as_dtype(self.dtype))
-        return self._pixels.inverse_and_terms(y)
+        drawn = None
+        if self.dequantization is not None:
+            images, noise = (tf.cast(tensor, self.dtype) for tensor in (images, noise))
+            noise, drawn = self.dequantization.noise_and_terms(images, noise, **options)
+        return dequantize(images, noise, tf.as_dtype(self.dtype)), drawn
+
+    def in_flow(self, images, noise) -> tf.Tensor:
+        """What enters the flow: `[N, H, W, C]`."""
+        return self._pixels.inverse_and_terms(self.dequantized(images, noise)[0])[0]
 
     def noise(self, stream: int, seed, index, rows: tuple = ()) -> tf.Tensor:
         """Dequantization noise `[*rows, H, W, C]`, draw `index` of a stream of `lcma_tf.model.noise`."""
@@ -157,7 +190,8 @@ class FlowPasses:
         self.latents_and_parts(images, noise, training=True, momentum=momentum)
 
     def _encode(self, images, noise):
-        return self.latents_and_terms(images, noise)[0]
+        # The noise as it is: a network may draw it so near to the end of a bin that rounding leads out.
+        return self.latents_and_terms_of(dequantize(images, noise, tf.as_dtype(self.dtype)))[0]
 
     def _decode(self, latents):
         # Cast to uint8, a NaN would be black. Both checks are of the whole batch: TensorFlow runs pieces

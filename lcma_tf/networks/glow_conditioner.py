@@ -31,6 +31,9 @@ class GlowConditioner(keras.layers.Layer):
     finite (Behrmann et al. 2020, "Understanding and mitigating exploding inverses in invertible neural
     networks"). Act norms scale without a bound.
 
+    With `max_log_scale` it is `log_scale = max_log_scale tanh(raw / max_log_scale)` instead, which
+    begins as 0 and goes both ways: for a map that nothing runs back.
+
     Behind the hidden layers are biases alone, as in the paper (its program has act norms there). All of
     this runs in any mode as it does in training; there are no moments. With more than two parameters the
     last convolution says the others, too: zeros at the beginning.
@@ -43,6 +46,7 @@ class GlowConditioner(keras.layers.Layer):
         width: channels inside.
         num_parameters: numbers said of each output channel, at least 2: shift, log_scale, and those of
             a curve (`lcma_tf.bijectors.CurvedCoupling`).
+        max_log_scale: bounds log-scales on both sides; None = by Glow's sigmoid.
         seed: of the initial kernels, by He et al. 2015.
         mixed_precision: with `training=True`, feature maps and convolutions in bfloat16; weights, input
             and output stay float32, and so does all of inference.
@@ -83,6 +87,7 @@ class GlowConditioner(keras.layers.Layer):
         mixed_precision: bool = False,
         rematerialize: bool = False,
         num_parameters: int = 2,
+        max_log_scale: float | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -93,6 +98,7 @@ class GlowConditioner(keras.layers.Layer):
         self.mixed_precision = mixed_precision
         self.rematerialize = rematerialize
         self.num_parameters = num_parameters
+        self.max_log_scale = max_log_scale
         first, second = np.random.SeedSequence(seed).generate_state(2)
         self.first_kernel = self._add("first_kernel", (3, 3, in_channels, width), _he(first))
         self.first_bias = self._add("first_bias", (width,))
@@ -112,7 +118,7 @@ class GlowConditioner(keras.layers.Layer):
             output, _ = rematerialized(self._training_pass, inputs)
         else:
             output, _ = self._training_pass(*inputs)
-        return _parameters(output, self.num_parameters)
+        return _parameters(output, self.num_parameters, self.max_log_scale)
 
     def frozen(self, mixed_precision: bool = False) -> FrozenGlowConditioner:
         """The same function with the weights of now, the last scale folded."""
@@ -156,6 +162,7 @@ class GlowConditioner(keras.layers.Layer):
             "seed": self.seed,
             "mixed_precision": self.mixed_precision,
             "num_parameters": self.num_parameters,
+            "max_log_scale": self.max_log_scale,
         }
 
 
@@ -173,11 +180,13 @@ class FrozenGlowConditioner(InferenceOnly):
         weights = _folded(*(tf.convert_to_tensor(v) for v in conditioner._weights))
         self._inside = inside
         self._num_parameters = conditioner.num_parameters
+        self._max_log_scale = conditioner.max_log_scale
         self._folded = [tf.Variable(tf.cast(w, inside), trainable=False) for w in weights]
 
     def _shift_and_log_scale(self, kept):
         output = _output(tf.cast(kept, self._inside), *self._folded)
-        return _parameters(tf.cast(output, kept.dtype), self._num_parameters)
+        output = tf.cast(output, kept.dtype)
+        return _parameters(output, self._num_parameters, self._max_log_scale)
 
 
 def _folded(first_kernel, first_bias, second_kernel, second_bias, last_kernel, last_bias, logs):
@@ -193,8 +202,10 @@ def _output(kept, first_kernel, first_bias, second_kernel, second_bias, last_ker
     return _conv(hidden, last_kernel, last_bias)
 
 
-def _parameters(output, num_parameters):
+def _parameters(output, num_parameters, max_log_scale):
     shift, raw, *curve = split_parameters(output, num_parameters)
+    if max_log_scale is not None:
+        return shift, max_log_scale * tf.tanh(raw / max_log_scale), *curve
     least = _SMALLEST_SCALE
     return shift, tf.math.log(least + (1 - least) * tf.sigmoid(raw + 2)), *curve
 

@@ -119,6 +119,7 @@ def _about(folder, train, data, results) -> tuple[str, ...]:
         f"Data: `{train.dataset}`, {counts} training, validation and test images of {shape}.",
         f"Flow: {flow.flow}, {flow.num_scales} scales, base_dim {flow.base_dim}, "
         f"{_of_levels(flow)}coupling `{flow.coupling}`, exit_prior `{flow.exit_prior}`, "
+        f"dequantization `{flow.dequantization}`, "
         + ", ".join(f"{name} {value}" for name, value in flow.own_fields().items())
         + ".",
         f"Training: batches of {train.batch_size}, {train.optimizer.capitalize()}, learning rate "

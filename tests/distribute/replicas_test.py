@@ -93,7 +93,7 @@ def fit_all_at_once(model, images):
     return model.fit(images[2:8], batch_size=6, epochs=2, shuffle=False, verbose=0).history
 
 
-def train(num_devices, moments, channels, rematerialize, fit=fit_evenly, coupling="affine"):
+def train(num_devices, moments, channels, rematerialize, fit=fit_evenly, **changes):
     # Dark, then bright: the moments of one replica's rows are far from those of all, and one batch's
     # from the other's.
     images = random_images(12, (4, 2, channels))
@@ -106,9 +106,8 @@ def train(num_devices, moments, channels, rematerialize, fit=fit_evenly, couplin
             rematerialize=rematerialize,
             image_shape=(4, 2, channels),
             batch_norm_moments=moments,
-            num_scales=1,
-            coupling=coupling,
             whitens=fit is fit_unevenly,
+            **{"num_scales": 1, **changes},
         )
         model.compile(keras.optimizers.SGD(1e-3), loss=NegativeLogLikelihood(), jit_compile=False)
     variables = [v for network in model.networks for v in network.variables]
@@ -144,20 +143,28 @@ def steps_of_muon(num_devices):
     return [variable.numpy().tolist() for variable in variables]
 
 
+# Dimensions exit, by masks that the couplings follow, coded by what stays; a network draws the noise.
+SPLITS = {
+    "num_scales": 2,
+    "coupling_masks": "aligned",
+    "exit_prior": "residual",
+    "dequantization": "variational",
+}
 muon = {devices: steps_of_muon(n) for devices, n in (("one", 1), ("two", 2))}
 
 # Flows one after the other, as a run pretrains and trains, of different shapes.
 print(json.dumps({"muon": muon} | {
-    name: {devices: train(num_devices, moments, channels, rematerialize and num_devices == 2, *fit)
-           for devices, num_devices in (("one", 1), ("two", 2))}
-    for name, moments, channels, rematerialize, *fit in (
-        ("changed", "changed", 2, False, fit_evenly),
-        ("all", "all", 1, False, fit_evenly),
-        ("rematerialized", "changed", 1, True, fit_averaged),
-        ("uneven", "changed", 1, False, fit_unevenly),
-        ("splines", "changed", 2, True, fit_evenly, "spline"),
-        ("glow", "changed", 1, False, fit_all_at_once),
-        ("glow, uneven", "changed", 1, True, fit_from_one_image),
+    name: {devices: train(number, moments, channels, rematerialize and number == 2, fit, **changes)
+           for devices, number in (("one", 1), ("two", 2))}
+    for name, moments, channels, rematerialize, fit, changes in (
+        ("changed", "changed", 2, False, fit_evenly, {}),
+        ("all", "all", 1, False, fit_evenly, {}),
+        ("rematerialized", "changed", 1, True, fit_averaged, {}),
+        ("uneven", "changed", 1, False, fit_unevenly, {}),
+        ("splines", "changed", 2, True, fit_evenly, {"coupling": "spline"}),
+        ("splits", "changed", 2, False, fit_evenly, SPLITS),
+        ("glow", "changed", 1, False, fit_all_at_once, {}),
+        ("glow, uneven", "changed", 1, True, fit_from_one_image, {}),
     )
 }))
 """
@@ -180,7 +187,7 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-REALNVPS = ("changed", "all", "rematerialized", "uneven", "splines")
+REALNVPS = ("changed", "all", "rematerialized", "uneven", "splines", "splits")
 GLOWS = ("glow", "glow, uneven")
 
 

@@ -208,7 +208,7 @@ def flow(request):
 
 def test_a_flow_whitens_the_turned_colours_before_its_levels(flow):
     plain = tiny_flow("realnvp", flow.compute_dtype, image_shape=SHAPE)
-    hidden, _ = flow.passes.in_flow(IMAGES, 0.5)
+    hidden = flow.passes.in_flow(IMAGES, 0.5)
     turned = hidden.numpy() @ flow.factorization.rotation(0).T
     by_hand = flow.factorization.whitening(turned)
     first = plain.flow._layer.inverse(tf.constant(by_hand, hidden.dtype))

@@ -44,6 +44,7 @@ OPTIONS = {
         "random",
         {"exit_prior": "residual", "level_widths": (3, 2), "level_blocks": (1, 2)},
     ),
+    "noise that a network draws": ("random", {"dequantization": "variational"}),
     "conditional exits": ("lcma", {"coupling_masks": "swapped", "exit_prior": "conditional"}),
 }
 
@@ -83,8 +84,9 @@ def test_each_network_runs_once(flow):
         once += 3 * exits.num_residual_blocks + 3
     elif exits is not None:
         once += 1
-    for function in (flow.passes.log_prob, flow.passes.decode):
-        assert count_ops(function.get_concrete_function()) == once
+    noise = 3 * sum(net.name.startswith("dequantization") for net in flow.networks)
+    assert count_ops(flow.passes.log_prob.get_concrete_function()) == once + noise
+    assert count_ops(flow.passes.decode.get_concrete_function()) == once
 
 
 def test_frozen_and_saved_it_says_the_same(flow, tmp_path):

@@ -25,6 +25,7 @@ class Case(NamedTuple):
     pixels: bool = False  # The data are pixels in (0, 256), not real numbers.
     latent_shape: tuple = SHAPE
     data_shape: tuple = SHAPE
+    noise: bool = False  # The second half of the channels is between 0 and 1, on both sides.
 
 
 def mask(shape=SHAPE, seed=0, share=0.5):
@@ -122,6 +123,12 @@ def flow_layer(dtype):
     return bijectors.FlowLayer(chain(dtype), rest, SHAPE)
 
 
+def dequantization(image_shape):
+    channels = image_shape[-1]
+    steps = [conditioner(2 * channels, channels) for _ in range(2)]
+    return bijectors.VariationalDequantization(steps, image_shape)
+
+
 def split(inner):
     return bijectors.LikelihoodContributionSplit(mask(), inner)
 
@@ -169,6 +176,10 @@ CASES = {
     "split_chain": Case(
         lambda dtype: split(tfb.Chain([scale(KEPT, dtype), tfb.Sinh(), scale(KEPT, dtype)]))
     ),
+    "dequantization": Case(lambda dtype: dequantization((4, 4, 1)), noise=True),
+    "dequantization_of_colours": Case(
+        lambda dtype: dequantization((3, 2, 3)), False, (3, 2, 6), (3, 2, 6), noise=True
+    ),
     "chain": Case(chain),
     "chain_foreign": Case(lambda dtype: bijectors.ImageChain([scale(SHAPE, dtype)], SHAPE)),
     "flow_layer": Case(flow_layer),
@@ -178,14 +189,18 @@ CASES = {
 
 
 def latents(case, batch_shape, dtype):
-    return tf.constant(
-        np.random.default_rng(1).normal(size=(*batch_shape, *case.latent_shape)), dtype
-    )
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(*batch_shape, *case.latent_shape))
+    return tf.constant(_with_noise(values) if case.noise else values, dtype)
 
 
 def data(case, batch_shape, dtype):
     rng = np.random.default_rng(2)
     size = (*batch_shape, *case.data_shape)
-    return tf.constant(
-        rng.uniform(0.5, 255.5, size) if case.pixels else rng.normal(size=size), dtype
-    )
+    values = rng.uniform(0.5, 255.5, size) if case.pixels else rng.normal(size=size)
+    return tf.constant(_with_noise(values) if case.noise else values, dtype)
+
+
+def _with_noise(values):
+    first, second = np.split(values, 2, axis=-1)
+    return np.concatenate([first, 1 / (1 + np.exp(-second))], axis=-1)

@@ -19,6 +19,14 @@ FLOWS = {
         num_steps_per_scale=1, exit_prior="conditional", coupling="spline"
     ),
     "realnvp, splines": lambda: tiny_flow(image_shape=(8, 8, 2), coupling="spline"),
+    "realnvp, drawn noise": lambda: tiny_flow(image_shape=(8, 8, 2), dequantization="variational"),
+    "realnvp, exits": lambda: tiny_flow(
+        "random",
+        image_shape=(8, 8, 2),
+        coupling_masks="aligned",
+        exit_prior="residual",
+        level_widths=(3, 2),
+    ),
 }
 
 
@@ -36,13 +44,16 @@ def test_the_exported_graph_says_what_the_model_says(make, tmp_path):
         model, tmp_path, max_batch_size=4
     )  # Compared with the model as it is made.
     config = model.config
-    told = f"{config.flow}, 2 scales, {config.base_dim} filters"
+    filters = "/".join(map(str, config.level_widths or [config.base_dim]))
+    told = f"{config.flow}, 2 scales, {filters} filters"
     own = "num_steps_per_scale 1" if config.flow == "glow" else "num_couplings 1"
     card = (version / "MODEL_CARD.md").read_text()
     fitted = (
         "colours turned" if whitening is None else "colours turned, images whitened, after that"
     )
     assert f"{told}, {own}" in card and f"| before the first scale | {fitted} |" in card
+    bent = "1 draw(s), bent by a network that sees the image |"
+    assert (bent in card) == (config.dequantization == "variational")
     images = random_images(3, (8, 8, 2))
     with CppSession(version) as session:
         scores = session.run("log_prob", {"images": images})["log_prob"]

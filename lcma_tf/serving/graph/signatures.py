@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from lcma_tf.bijectors import quantize
+from lcma_tf.bijectors import dequantize, quantize
 from lcma_tf.config import require, require_count
 from lcma_tf.model.bits_per_dim import nats_to_bits_per_dim
 from lcma_tf.model.frozen_flow import FrozenFlow
@@ -122,8 +121,8 @@ class _ServingGraph:
         self._noise = flow.scoring_noise(noise_seed, num_importance_samples).numpy()
         dtype = flow.density_dtype
         self._inverse = tf.function(
-            flow.latents_and_log_prob,
-            input_signature=[self._images(), tf.TensorSpec(self._shape, dtype)],
+            self._latents_and_nats,
+            input_signature=[tf.TensorSpec([None, *self._shape], dtype)],
             autograph=False,
         )
         self._forward = tf.function(
@@ -170,18 +169,28 @@ class _ServingGraph:
         (image_bytes,) = self._checked(image_bytes=(image_bytes, ()))
         return self._scores(decode_images(image_bytes, self._shape, self._jpeg_method))
 
+    def _latents_and_nats(self, y):
+        """Of real pixels."""
+        passes = self._flow.passes
+        latents, *terms = passes.latents_and_terms_of(y)
+        return latents, tf.reduce_sum(passes.parts_of(latents, *terms), axis=-1)
+
     def _log_prob_of(self, images):
         if len(self._noise) == 1:
-            return self._inverse(images, self._noise[0])[1]
+            return self._nats_at(images, self._noise[0])
         return importance_weighted(
-            lambda noise: self._inverse(images, noise)[1],
+            lambda noise: self._nats_at(images, noise),
             tf.constant(self._noise),
             self._flow.density_dtype,
         )
 
+    def _nats_at(self, images, noise):
+        y, drawn = self._flow.passes.dequantized(images, noise)
+        nats = self._inverse(y)[1]
+        return nats if drawn is None else nats + tf.reduce_sum(drawn, axis=[1, 2, 3])
+
     def _latents_of(self, images):
-        middle = np.full(self._shape, 0.5, self._noise.dtype)
-        return self._inverse(images, middle)[0]
+        return self._inverse(dequantize(images, 0.5, tf.as_dtype(self._flow.density_dtype)))[0]
 
     def _scores(self, images):
         nats = finite(self._nats(images), "images: an image has no finite score")

@@ -105,7 +105,9 @@ def model_card(
         else "8-bit",
         "pixel transform": f"{config.pixel_transform}, alpha {config.alpha}",
         "noise of scores": f"seed {settings['noise_seed']}, "
-        f"{settings['num_importance_samples']} draw(s)",
+        f"{settings['num_importance_samples']} draw(s)"
+        + ", bent by a network that sees the image"
+        * (config.dequantization == "variational"),
         "JPEG method": settings["jpeg_method"],
         "TensorFlow": tf.__version__,
         # Cards of exports that do not bear it have no such line.
