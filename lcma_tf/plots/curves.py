@@ -79,7 +79,7 @@ def _explained(
     if with_parts:
         sentences.append(
             "Parts: minus the log-density of the latents, and minus the log-det of each flow layer and "
-            "of the pixels' logit."
+            "of pixels (logit and noise)."
         )
     return "\n".join(line for text in sentences for line in textwrap.wrap(text, columns))
 
