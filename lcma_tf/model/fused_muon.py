@@ -88,6 +88,10 @@ def orthogonalized(matrices: tf.Tensor) -> tf.Tensor:
 
     That is 0.6 to 1.25, where they were at least a hundredth of the matrix's norm. Zeros stay zeros.
     """
+    # Of a network that has no gradient any more the average decays until its squares are no numbers of
+    # float32: the norm would miss them, and the polynomials below diverge. A power of 2 rounds nothing.
+    largest = tf.reduce_max(tf.abs(matrices), axis=[-2, -1], keepdims=True)
+    matrices = tf.where(largest < 1e-15, matrices * 2.0**100, matrices)
     norms = tf.norm(matrices, axis=[-2, -1], keepdims=True)
     matrices = tf.math.divide_no_nan(matrices, norms)
     # All polynomials of one Gram matrix, of the shorter side, commute: the long side is met twice only.

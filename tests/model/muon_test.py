@@ -37,6 +37,16 @@ def test_zeros_stay():
     assert (orthogonalized(tf.zeros([2, 9, 4])).numpy() == 0).all()
 
 
+@pytest.mark.parametrize("exponent", [0, -40, -60, -63, -64, -66, -90, -125])
+def test_what_hardly_is_any_more_is_still_made_orthogonal(exponent):
+    """The average of a gradient that has ended, on its way to zero: its squares are none in float32."""
+    matrices = np.random.default_rng(0).uniform(0.5, 1.0, (1, 96, 16)).astype(np.float32)
+    matrices *= np.random.default_rng(1).choice([-1, 1], matrices.shape)
+    expected = orthogonalized(tf.constant(matrices))
+    found = orthogonalized(tf.constant(matrices * np.float32(2.0) ** exponent))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def newton_schulz(matrix):
     """As the source has it, one matrix, both sides met in each iteration."""
     x = matrix / np.linalg.norm(matrix)
