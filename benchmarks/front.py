@@ -30,7 +30,8 @@ from lcma_tf.study.cells import Cell, Cells
 __all__ = ["main"]
 
 _STATIC = "realnvp"  # The rule that the others are told beside.
-_TOLD = ("level_widths", "coupling_masks", "exit_prior", "flow", "coupling")  # Where not usual.
+# Where not usual.
+_TOLD = ("level_widths", "coupling_masks", "exit_prior", "flow", "coupling", "dequantization")
 
 
 class Point(NamedTuple):

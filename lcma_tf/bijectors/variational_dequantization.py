@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lcma_tf.bijectors.base import ImageBijector
 from lcma_tf.bijectors.coupling import Conditioner, tf_variables
-from lcma_tf.bijectors.pass_options import PassOptions
+from lcma_tf.bijectors.pass_options import PassOptions, check_options
 from lcma_tf.factorization.masks import checkerboard
 
 __all__ = ["VariationalDequantization"]
@@ -90,19 +90,22 @@ class VariationalDequantization(ImageBijector):
             images: `[N, H, W, C]`, pixels 0..255.
             noise: u in [0, 1), broadcast to `images`.
         """
+        check_options(options)
         noise = tf.ensure_shape(tf.broadcast_to(noise, tf.shape(images)), images.shape)
-        value, terms = self.forward_and_terms(tf.concat([images, noise], -1), **options)
-        return tf.split(value, 2, -1)[1], tf.split(terms, 2, -1)[1]
+        return self._noise_and_terms(images, noise, **options)
 
     def _forward_and_terms(self, x, **options: Unpack[PassOptions]):
         images, noise = tf.split(x, 2, -1)
+        return _behind(images, *self._noise_and_terms(images, noise, **options))
+
+    def _noise_and_terms(self, images, noise, **options: Unpack[PassOptions]):
         v, terms = _logit(noise)
         for index in range(len(self._conditioners)):
             shift, log_scale = self._step(index, images, v, **options)
             v = v * tf.exp(log_scale) + shift
             terms += log_scale
         noise, last = _sigmoid(v)
-        return _behind(images, noise, terms + last)
+        return noise, terms + last
 
     def _inverse_and_terms(self, y, **options: Unpack[PassOptions]):
         images, noise = tf.split(y, 2, -1)

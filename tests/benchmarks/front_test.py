@@ -71,6 +71,16 @@ def test_runs_made_again_give_their_time_alone(cells, tmp_path, capsys):
     assert rows["lcma"].endswith("|  |  |")  # Nowhere beside it.
 
 
+def test_runs_with_drawn_noise_are_a_point_of_their_own(cells, tmp_path, capsys):
+    drawn = cell(3.7, 160.0, "none", flow=dataclasses.replace(FLOW, dequantization="variational"))
+    path = tmp_path / "cells.jsonl"
+    path.write_text("".join(json.dumps(dataclasses.asdict(c)) + "\n" for c in (*cells, drawn)))
+    front.main([f"--cells={path}", f"--output={tmp_path / 'front.png'}", "--train_steps=10"])
+    table = capsys.readouterr().out
+    assert "| none, dequantization variational | 3.700 (1) |" in table
+    assert "| none | 3.800 (1) |" in table
+
+
 def test_no_such_runs_are_told(cells, tmp_path):
     path = tmp_path / "cells.jsonl"
     path.write_text(json.dumps(dataclasses.asdict(cells[0])) + "\n")
