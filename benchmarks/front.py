@@ -30,8 +30,9 @@ from lcma_tf.study.cells import Cell, Cells
 __all__ = ["main"]
 
 _STATIC = "realnvp"  # The rule that the others are told beside.
-# Where not usual.
-_TOLD = ("level_widths", "coupling_masks", "exit_prior", "flow", "coupling", "dequantization")
+# Where not usual: of the flow, and of the training.
+_OF_FLOW = ("level_widths", "coupling_masks", "exit_prior", "flow", "coupling", "dequantization")
+_OF_TRAINING = ("ema", "factorize_at_step")
 
 
 class Point(NamedTuple):
@@ -102,13 +103,19 @@ def _points(cells: Iterable[Cell], again: Iterable[Cell], reference: str) -> lis
 
 
 def _name(cell: Cell) -> str:
-    usual, flow = (
-        config.to_dict()
-        for config in (lcma_tf.FlowConfig(), lcma_tf.FlowConfig.from_dict(cell.flow))
+    told = [cell.train["split_rule"]]
+    kinds = (
+        (lcma_tf.FlowConfig, cell.flow, _OF_FLOW),
+        (lcma_tf.TrainConfig, cell.train, _OF_TRAINING),
     )
-    unusual = [field for field in _TOLD if flow[field] != usual[field]]
-    told = (f"{field.replace('_', ' ')} {str(flow[field]).strip('()')}" for field in unusual)
-    return ", ".join([cell.train["split_rule"], *told])
+    for kind, given, fields in kinds:
+        usual, config = kind().to_dict(), kind.from_dict(given).to_dict()
+        told += [
+            f"{field.replace('_', ' ')} {str(config[field]).strip('()')}"
+            for field in fields
+            if config[field] != usual[field]
+        ]
+    return ", ".join(told)
 
 
 def _mflops(cell: Cell) -> float:

@@ -71,14 +71,20 @@ def test_runs_made_again_give_their_time_alone(cells, tmp_path, capsys):
     assert rows["lcma"].endswith("|  |  |")  # Nowhere beside it.
 
 
-def test_runs_with_drawn_noise_are_a_point_of_their_own(cells, tmp_path, capsys):
-    drawn = cell(3.7, 160.0, "none", flow=dataclasses.replace(FLOW, dequantization="variational"))
+def test_runs_of_another_kind_are_a_point_of_their_own(cells, tmp_path, capsys):
+    drawn = dataclasses.replace(FLOW, dequantization="variational")
+    others = [
+        cell(3.7, 160.0, "none", flow=drawn),
+        cell(3.85, 160.0, "none", ema=0.999),
+        cell(4.4, 200.0, "lcma", factorize_at_step=4),
+    ]
     path = tmp_path / "cells.jsonl"
-    path.write_text("".join(json.dumps(dataclasses.asdict(c)) + "\n" for c in (*cells, drawn)))
+    path.write_text("".join(json.dumps(dataclasses.asdict(c)) + "\n" for c in (*cells, *others)))
     front.main([f"--cells={path}", f"--output={tmp_path / 'front.png'}", "--train_steps=10"])
     table = capsys.readouterr().out
     assert "| none, dequantization variational | 3.700 (1) |" in table
-    assert "| none | 3.800 (1) |" in table
+    assert "| none, ema 0.999 | 3.850 (1) |" in table and "| none | 3.800 (1) |" in table
+    assert "| lcma, factorize at step 4 | 4.400 (1) |" in table and "| lcma | 4.500 (1) |" in table
 
 
 def test_no_such_runs_are_told(cells, tmp_path):
