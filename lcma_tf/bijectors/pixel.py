@@ -25,7 +25,7 @@ LARGEST_PIXEL = 256.0 - 2.0**-16
 _LARGEST_NOISE = LARGEST_PIXEL - 255.0
 
 
-def dequantize(images: tf.Tensor, noise: tf.Tensor | float, dtype: tf.DType) -> tf.Tensor:
+def dequantize(images: tf.Tensor, noise: tf.Tensor | float, dtype: tf.DType | str) -> tf.Tensor:
     """`y = x + u`: integer pixels 0..255 to real ones in [0, 256) (Uria et al. 2013).
 
     Args:

@@ -155,7 +155,7 @@ class FlowPasses:
         if self.dequantization is not None:
             images, noise = (tf.cast(tensor, self.dtype) for tensor in (images, noise))
             noise, drawn = self.dequantization.noise_and_terms(images, noise, **options)
-        return dequantize(images, noise, tf.as_dtype(self.dtype)), drawn
+        return dequantize(images, noise, self.dtype), drawn
 
     def in_flow(self, images, noise) -> tf.Tensor:
         """What enters the flow: `[N, H, W, C]`."""
@@ -191,7 +191,7 @@ class FlowPasses:
 
     def _encode(self, images, noise):
         # The noise as it is: a network may draw it so near to the end of a bin that rounding leads out.
-        return self.latents_and_terms_of(dequantize(images, noise, tf.as_dtype(self.dtype)))[0]
+        return self.latents_and_terms_of(dequantize(images, noise, self.dtype))[0]
 
     def _decode(self, latents):
         # Cast to uint8, a NaN would be black. Both checks are of the whole batch: TensorFlow runs pieces

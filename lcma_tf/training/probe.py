@@ -49,7 +49,7 @@ def probe(density: ImageDensity, images: np.ndarray) -> Probe:
         images: `[N, H, W, C]`, of the type that it is made for.
     """
     bijector = density.distribution.bijector
-    y = dequantize(tf.constant(images[:_NUM_IMAGES]), 0.5, tf.as_dtype(density.density_dtype))
+    y = dequantize(tf.constant(images[:_NUM_IMAGES]), 0.5, density.density_dtype)
     x, terms = bijector.inverse_and_terms(y)
     log_det = tf.reduce_sum(terms, [1, 2, 3])
     again, terms = bijector.forward_and_terms(x)

@@ -190,7 +190,7 @@ class _ServingGraph:
         return nats if drawn is None else nats + tf.reduce_sum(drawn, axis=[1, 2, 3])
 
     def _latents_of(self, images):
-        return self._inverse(dequantize(images, 0.5, tf.as_dtype(self._flow.density_dtype)))[0]
+        return self._inverse(dequantize(images, 0.5, self._flow.density_dtype))[0]
 
     def _scores(self, images):
         nats = finite(self._nats(images), "images: an image has no finite score")
