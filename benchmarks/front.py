@@ -1,23 +1,24 @@
-"""What a split costs and saves: test bits/dim against FLOPs and time, a point for each way to split.
+"""What a split costs and saves: test bits/dim against FLOPs and time, a point for each way to train.
 
     python -m benchmarks.front --cells=benchmarks/cells/natural32.jsonl --output=FILE.png
 
 Of the rows of `lcma_tf.ablation --cells`, those of `--train_steps`, `--optimizer`, `--channel_rotation`
-and `--whitening` are taken, the seeds of one flow and rule together. FLOPs are those of the
-convolutions of one image forward, counted in the flow's graph. CPU seconds, a pretraining not counted,
-are compared within one kind of processor alone: what is told is the mean over seeds of the ratio to that
-of `--reference`, of that seed, there. `--again` is a file of runs that were made once more on another
-processor: their seconds count, their bits/dim do not. A point is on the front if none that costs no more
-FLOPs has fewer bits/dim.
+and `--whitening` are taken, those together that differ in their seed alone. FLOPs are those of the
+convolutions of one image forward, counted in the flow's graph. CPU seconds, a pretraining not counted
+but where it is part of the run (`factorize_at_step`), are compared within one kind of processor alone:
+what is told is the mean over seeds of the ratio to that of `--reference`, of that seed, there.
+`--again` is a file of runs that were made once more on another processor: their seconds count, their
+bits/dim do not. A point is on the front if none that costs no more FLOPs has fewer bits/dim.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-from collections.abc import Iterable
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -30,13 +31,10 @@ from lcma_tf.study.cells import Cell, Cells
 __all__ = ["main"]
 
 _STATIC = "realnvp"  # The rule that the others are told beside.
-# Where not usual: of the flow, and of the training.
-_OF_FLOW = ("level_widths", "coupling_masks", "exit_prior", "flow", "coupling", "dequantization")
-_OF_TRAINING = ("ema", "factorize_at_step")
 
 
 class Point(NamedTuple):
-    """The runs of one flow and rule.
+    """The runs that differ in their seed alone.
 
     Args:
         name: of what is unusual in it.
@@ -60,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("train_steps", "optimizer", "channel_rotation", "whitening")
     wanted = {name: getattr(options, name) for name in names}
     cells, again = (
-        [cell for cell in Cells(path) if wanted.items() <= _train(cell).items()] if path else []
+        [cell for cell in Cells(path) if wanted.items() <= cell.options[1].items()] if path else []
         for path in (options.cells, options.again)
     )
     points = sorted(_points(cells, again, options.reference), key=lambda point: point.mean)
@@ -79,19 +77,15 @@ def main(arguments: list[str] | None = None) -> None:
     _draw(points, options.reference, options.output)
 
 
-def _train(cell: Cell) -> dict:
-    # Through the config, so that a field that came later has its default.
-    return lcma_tf.TrainConfig.from_dict(cell.train).to_dict()
-
-
-def _points(cells: Iterable[Cell], again: Iterable[Cell], reference: str) -> list[Point]:
+def _points(cells: Sequence[Cell], again: Sequence[Cell], reference: str) -> list[Point]:
     alike, seconds = (collections.defaultdict(list) for _ in range(2))
+    usual = _usual(cells)
     for cell in cells:
-        alike[_name(cell)].append(cell)
+        alike[_name(cell, usual)].append(cell)
     for cell in (*cells, *again):
         if cell.cpu_seconds is not None:
             place = cell.processor, cell.train["seed"]
-            seconds[_name(cell)].append((place, cell.cpu_seconds))
+            seconds[_name(cell, usual)].append((place, cell.cpu_seconds))
     beside = dict(seconds[reference])
     points = []
     for name, group in alike.items():
@@ -102,20 +96,33 @@ def _points(cells: Iterable[Cell], again: Iterable[Cell], reference: str) -> lis
     return points
 
 
-def _name(cell: Cell) -> str:
-    told = [cell.train["split_rule"]]
-    kinds = (
-        (lcma_tf.FlowConfig, cell.flow, _OF_FLOW),
-        (lcma_tf.TrainConfig, cell.train, _OF_TRAINING),
+def _usual(cells: Iterable[Cell]) -> dict[str, Any]:
+    """By option: what all runs have, or the default; of numbers, as widths and rates, what most have."""
+    found = collections.defaultdict(collections.Counter)
+    for cell in cells:
+        for name, value in _options(cell).items():
+            found[name][value] += 1
+    usual = {**lcma_tf.TrainConfig().to_dict(), **lcma_tf.FlowConfig().to_dict()}
+    for name, counts in found.items():
+        if len(counts) == 1 or isinstance(usual[name], numbers.Number):
+            usual[name] = counts.most_common(1)[0][0]
+    return usual
+
+
+def _name(cell: Cell, usual: Mapping[str, Any]) -> str:
+    """The rule, and what else is not as usual."""
+    told = (
+        f"{name.replace('_', ' ')} {str(value).strip('()')}"
+        for name, value in _options(cell).items()
+        if value != usual[name]
     )
-    for kind, given, fields in kinds:
-        usual, config = kind().to_dict(), kind.from_dict(given).to_dict()
-        told += [
-            f"{field.replace('_', ' ')} {str(config[field]).strip('()')}"
-            for field in fields
-            if config[field] != usual[field]
-        ]
-    return ", ".join(told)
+    return ", ".join([cell.train["split_rule"], *told])
+
+
+def _options(cell: Cell) -> dict[str, Any]:
+    """All that tells runs from one another, but for rule and seed."""
+    flow, train = cell.options
+    return {k: v for k, v in {**train, **flow}.items() if k not in ("seed", "split_rule")}
 
 
 def _mflops(cell: Cell) -> float:

@@ -80,15 +80,23 @@ class Cell:
         )
 
     @property
+    def options(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Of the flow and of the training, what decides what comes out: the same where that is the same.
+
+        Raises:
+            ConfigError: its configs are none.
+        """
+        # Through the configs, so that a field that came later has its default.
+        return _options(FlowConfig.from_dict(self.flow), TrainConfig.from_dict(self.train))
+
+    @property
     def key(self) -> str:
         """What runs that come to the same have in common.
 
         Raises:
             ConfigError: its configs are none.
         """
-        # Through the configs, so that a field that came later has its default.
-        configs = FlowConfig.from_dict(self.flow), TrainConfig.from_dict(self.train)
-        return _key(*configs, self.images)
+        return _key(self.options, self.images)
 
 
 # Of each line: the first field by name.
@@ -115,7 +123,7 @@ class Cells:
 
     def find(self, flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> Cell | None:
         """The cell of a run; None if there is none. The newest, if there are several."""
-        return self._cells.get(_key(flow, train, images))
+        return self._cells.get(_key(_options(flow, train), images))
 
     def check_writable(self) -> None:
         """Raises `CellsError` if the file system would refuse what `add` writes: before any run."""
@@ -190,11 +198,15 @@ def processor() -> str:
     return f"{found.get('model name', platform.machine())}, {units}"
 
 
-def _key(flow: FlowConfig, train: TrainConfig, images: Mapping[str, Any]) -> str:
+def _options(flow: FlowConfig, train: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     # A study gives one flow to all its rules; this one reads less of it.
     if train.split_rule == "none":
         aligned = flow.coupling_masks == "aligned"
         masks = "checkerboard" if aligned else flow.coupling_masks
         flow = dataclasses.replace(flow, exit_prior="standard", coupling_masks=masks)
     compared = {k: v for k, v in train.to_dict().items() if k not in _NOT_COMPARED}
-    return json.dumps([flow.to_dict(), compared, dict(images)], sort_keys=True)
+    return flow.to_dict(), compared
+
+
+def _key(options: tuple[dict[str, Any], dict[str, Any]], images: Mapping[str, Any]) -> str:
+    return json.dumps([*options, dict(images)], sort_keys=True)

@@ -77,13 +77,17 @@ def test_runs_of_another_kind_are_a_point_of_their_own(cells, tmp_path, capsys):
         cell(3.7, 160.0, "none", flow=drawn),
         cell(3.85, 160.0, "none", ema=0.999),
         cell(4.4, 200.0, "lcma", factorize_at_step=4),
+        cell(4.2, 200.0, "realnvp", flow=dataclasses.replace(FLOW, base_dim=8), batch_size=8),
+        cell(3.6, 200.0, "none", seed=3, flow=dataclasses.replace(FLOW, coupling_masks="aligned")),
     ]
     path = tmp_path / "cells.jsonl"
     path.write_text("".join(json.dumps(dataclasses.asdict(c)) + "\n" for c in (*cells, *others)))
     front.main([f"--cells={path}", f"--output={tmp_path / 'front.png'}", "--train_steps=10"])
     table = capsys.readouterr().out
     assert "| none, dequantization variational | 3.700 (1) |" in table
-    assert "| none, ema 0.999 | 3.850 (1) |" in table and "| none | 3.800 (1) |" in table
+    assert "| none, ema 0.999 | 3.850 (1) |" in table
+    assert "| none | 3.700 ± 0.141 (2) |" in table  # Nothing exits that couplings could follow.
+    assert "| realnvp, batch size 8, base dim 8 | 4.200 (1) |" in table
     assert "| lcma, factorize at step 4 | 4.400 (1) |" in table and "| lcma | 4.500 (1) |" in table
 
 
