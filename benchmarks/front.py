@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from matplotlib import colormaps
 
 import lcma_tf
 from benchmarks.contenders.tensorflow_graph import count_conv_flops
@@ -146,7 +147,7 @@ def _draw(points: list[Point], reference: str, path: Path) -> None:
     by_flops, by_time = figure.subplots(1, 2, sharey=True)
     for number, point in enumerate(points):
         style = {
-            "color": f"C{number}",
+            "color": colormaps["tab20" if len(points) > 10 else "tab10"](number % 20),
             "marker": "o" if _is_on_front(point, points) else "x",
             "linestyle": "none",
         }
