@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from matplotlib import colormaps
 
 import lcma_tf
 from benchmarks.contenders.tensorflow_graph import count_conv_flops
@@ -144,10 +143,13 @@ def _is_on_front(point: Point, points: Iterable[Point]) -> bool:
 
 def _draw(points: list[Point], reference: str, path: Path) -> None:
     figure = new_figure(10, 5)
+    from matplotlib import colormaps
+
+    colors = colormaps["tab20" if len(points) > 10 else "tab10"]
     by_flops, by_time = figure.subplots(1, 2, sharey=True)
     for number, point in enumerate(points):
         style = {
-            "color": colormaps["tab20" if len(points) > 10 else "tab10"](number % 20),
+            "color": colors(number % 20),
             "marker": "o" if _is_on_front(point, points) else "x",
             "linestyle": "none",
         }
