@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("train_steps", "optimizer", "channel_rotation", "whitening")
     wanted = {name: getattr(options, name) for name in names}
     cells, again = (
-        [cell for cell in Cells(path) if wanted.items() <= cell.options[1].items()] if path else []
+        [cell for cell in Cells(path) if wanted.items() <= _options(cell).items()] if path else []
         for path in (options.cells, options.again)
     )
     points = sorted(_points(cells, again, options.reference), key=lambda point: point.mean)

@@ -81,7 +81,9 @@ class Cell:
 
     @property
     def options(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Of the flow and of the training, what decides what comes out: the same where that is the same.
+        """Of the flow and of the training, all that its result depends on beside the images.
+
+        An option that has no effect in it has the value that it has in its like.
 
         Raises:
             ConfigError: its configs are none.
