@@ -9,7 +9,7 @@ from benchmarks import equal_time
 from benchmarks.contenders import missing_packages
 
 CELL = {
-    "flow": {"flow": "realnvp"},
+    "flow": {"flow": "realnvp", "alpha": 0.2},
     "train": {"split_rule": "none", "optimizer": "muon", "channel_rotation": "klt"},
     "curve": {"step": [10, 20], "val_bits_per_dim": [5.0, 4.0]},
     "cpu_seconds": 60.0,
@@ -31,7 +31,7 @@ def test_the_table_has_the_best_first_and_the_time_of_the_whole_run(tmp_path, ca
     equal_time.main([f"--cells={cells}", f"--normflows={peer}", f"--output={picture}"])
     assert capsys.readouterr().out.splitlines()[2:] == [
         "| normflows' Glow, adam | 99 | 60 | 3.500 | 3.600 |",
-        "| lcma_tf's RealNVP, rule none, muon, colours turned | 1,234 | 60 | 4.000 | 4.100 |",
+        "| lcma_tf's RealNVP, rule none, muon, colours turned, alpha 0.2 | 1,234 | 60 | 4.000 | 4.100 |",
     ]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
