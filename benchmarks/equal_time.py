@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lcma_tf.config import FlowConfig
+import lcma_tf
 from lcma_tf.plots.figure import new_figure, save_figure
 
 __all__ = ["main"]
@@ -59,7 +59,7 @@ def _of_cell(row: dict[str, Any]) -> Curve:
     said = [f"lcma_tf's {kind}", f"rule {train['split_rule']}", train["optimizer"]]
     said += ["colours turned"] if train["channel_rotation"] != "none" else []
     said += ["whitened"] if train.get("whitening", "none") != "none" else []
-    said += [f"alpha {flow['alpha']:g}"] if flow["alpha"] != FlowConfig.alpha else []
+    said += [f"alpha {flow['alpha']:g}"] if flow["alpha"] != lcma_tf.FlowConfig.alpha else []
     steps = row["curve"]["step"]
     seconds = [row["cpu_seconds"] * step / steps[-1] for step in steps]  # Steps take equal time.
     return Curve(
